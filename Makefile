@@ -1,0 +1,33 @@
+.DEFAULT_GOAL := help
+.PHONY: help up test check format clean
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+help: ## Show this menu
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "smartcare needs Python 3.11 or newer, this is " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+up: $(VENV)/installed ## Start everything with a simulated town; prints the page's address
+	@exec $(BIN)/smartcare up
+
+test: $(VENV)/installed ## Run all tests (real broker, database, browser)
+	$(BIN)/python -m pytest
+
+check: $(VENV)/installed ## Style, types and import contracts
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --quiet --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+format: $(VENV)/installed ## Put the code into shape
+	$(BIN)/ruff check --quiet --fix .
+	$(BIN)/ruff format --quiet .
+
+clean: ## Remove the virtual environment and build results (not the data in var/)
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

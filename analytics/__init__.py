@@ -1,0 +1,1 @@
+"""Detectors over columns: findings, alerts, outbox."""

@@ -1,0 +1,67 @@
+"""What detectors say. A finding is data; telling someone is the alert's and the outbox's affair."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Rule(StrEnum):
+    """The rules, by the names that alerts, settings and reports use."""
+
+    NOT_OPENED = "not_opened"
+    OPENED_AFTER_HOURS = "opened_after_hours"
+    LEFT_OPEN = "left_open"
+    NO_ACTIVITY = "no_activity"
+    DEVICE_OFFLINE = "device_offline"
+    MONITORING_GAP = "monitoring_gap"
+
+
+class SubjectKind(StrEnum):
+    """What a finding is about."""
+
+    SITE = "site"
+    PLACE = "place"
+    DEVICE = "device"
+    GATEWAY = "gateway"
+
+
+class Phase(StrEnum):
+    """Where a finding is in its life."""
+
+    BEGIN = "begin"
+    CONTINUE = "continue"
+    """Something the reader sees has changed: severity, numbers, recurrence."""
+    END = "end"
+    """The cause is over: the alert clears by itself."""
+    RETRACT = "retract"
+    """Late evidence shows that it never was: whoever was told is told."""
+
+
+class Severity(StrEnum):
+    """How soon someone must act."""
+
+    URGENT = "urgent"
+    MAJOR = "major"
+    MINOR = "minor"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One step in the life of (rule, subject, episode).
+
+    episode: begin of the episode in microseconds, unique per (rule, subject) and equal in every batching. at_us: event
+    time of this step; of a BEGIN its deadline, never the moment it was revealed. reason: numbers for the words,
+    {"code": …}; times as microseconds under keys that end in `_us`. evidence: (pos, ordinal) of stored events.
+    """
+
+    shard: int
+    rule: Rule
+    subject_kind: SubjectKind
+    subject: int
+    site: int
+    episode: int
+    phase: Phase
+    at_us: int
+    severity: Severity
+    reason: dict[str, Any]
+    evidence: tuple[tuple[int, int], ...] = field(default=())

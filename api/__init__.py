@@ -1,0 +1,1 @@
+"""Staff page, REST, live stream, and delivery from the outbox."""

@@ -1,0 +1,1 @@
+"""Devices that are not there: they speak the vendors' own payloads."""

@@ -1,0 +1,1 @@
+"""Frames in order, checked against the register, stored and acknowledged."""

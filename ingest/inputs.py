@@ -1,0 +1,75 @@
+"""What the analyzer may know of one shard: the register compiled into a versioned value.
+
+One decision: inputs are written to the log as a whole whenever the register changes, so that replay sees what was valid.
+"""
+
+import msgspec
+
+
+class SiteInput(msgspec.Struct, frozen=True, kw_only=True):
+    """A site. hours: weekday ("mon"…"sun") → list of ["HH:MM", "HH:MM"] local times; an end <= its start is next day's."""
+
+    id: int
+    code: str
+    name: str
+    name_en: str
+    kind: str
+    zone: str
+    capacity: int | None
+    hours: dict[str, list[tuple[str, str]]]
+    closed: list[tuple[int, int]]
+    """Closures in force, [from_us, to_us)."""
+    rules: dict[str, dict[str, float]]
+    """Overrides, rule → setting → value."""
+
+
+class PlaceInput(msgspec.Struct, frozen=True, kw_only=True):
+    """A spot at a site that a sensor watches."""
+
+    id: int
+    site: int
+    code: str
+    name: str
+    name_en: str
+    room: str
+
+
+class DeviceInput(msgspec.Struct, frozen=True, kw_only=True):
+    """A sensor. `family` is its class's ("door", "counter", "terminal"); place 0: not mounted now."""
+
+    id: int
+    gateway: int
+    identity: str
+    device_class: str
+    family: str
+    name: str
+    place: int
+    mounted_us: int
+    alive_every_us: int
+
+
+class GatewayInput(msgspec.Struct, frozen=True, kw_only=True):
+    """A gateway."""
+
+    id: int
+    code: str
+
+
+class Inputs(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything of one shard at one register version. Persons come with their rules."""
+
+    version: int
+    sites: list[SiteInput]
+    places: list[PlaceInput]
+    devices: list[DeviceInput]
+    gateways: list[GatewayInput]
+
+
+def encode(inputs: Inputs) -> bytes:
+    """Write as canonical JSON (sorted keys), so that equal inputs are equal bytes."""
+    return msgspec.json.encode(inputs, order="sorted")
+
+
+def decode(body: bytes) -> Inputs:
+    """Read what `encode` wrote. Raises msgspec.ValidationError on anything else."""
+    return msgspec.json.decode(body, type=Inputs)

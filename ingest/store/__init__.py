@@ -1,0 +1,1 @@
+"""The store: schema, migrations and the one way to load named queries."""

@@ -1,0 +1,52 @@
+"""Real servers for the tests: one PostgreSQL for the whole run, a fresh database or broker for each test that asks."""
+
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from hypothesis import settings
+
+from gateway.clock import now_us
+from ingest.store.schema import migrate
+from smartcare.embedded import nats, postgres
+
+settings.register_profile("quick", max_examples=50, deadline=None)
+settings.register_profile("long", max_examples=2000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Server]:
+    """One real PostgreSQL for the run; its databases are dropped with it."""
+    server = postgres.Server(tmp_path_factory.mktemp("postgres"), settings={"fsync": "off"})
+    try:
+        with server:
+            with psycopg.connect(server.dsn("postgres"), autocommit=True) as conn:
+                conn.execute("CREATE DATABASE template_smartcare")
+            with psycopg.connect(server.dsn("template_smartcare"), autocommit=True) as conn:
+                migrate(conn, now_us())
+            yield server
+    finally:
+        server.remove()
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def dsn(postgres_server: postgres.Server) -> str:
+    """Connection string of a fresh database with the present schema, owned by this test."""
+    name = f"t{next(_numbers)}"
+    with psycopg.connect(postgres_server.dsn("postgres"), autocommit=True) as conn:
+        conn.execute(f"CREATE DATABASE {name} TEMPLATE template_smartcare")  # type: ignore[call-overload]
+    return postgres_server.dsn(name)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[nats.Broker]:
+    """A fresh nats-server: user "worker", gateways and devices as `nats.Broker` describes."""
+    with nats.Broker(tmp_path / "broker") as b:
+        yield b
