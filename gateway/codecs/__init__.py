@@ -1,0 +1,1 @@
+"""Codecs: one module per family of devices, all pure."""
