@@ -41,7 +41,7 @@ def dsn(postgres_server: postgres.Server) -> str:
     """Connection string of a fresh database with the present schema, owned by this test."""
     name = f"t{next(_numbers)}"
     with psycopg.connect(postgres_server.dsn("postgres"), autocommit=True) as conn:
-        conn.execute(f"CREATE DATABASE {name} TEMPLATE template_smartcare")  # type: ignore[call-overload]
+        conn.execute(f"CREATE DATABASE {name} TEMPLATE template_smartcare")
     return postgres_server.dsn(name)
 
 

@@ -58,7 +58,7 @@ class Server:
         if not (data / "PG_VERSION").exists():
             self._initialise(binaries, data)
         self._end_leftover(data)
-        self.port = process.free_port()
+        self.port = self.port or process.free_port()  # a restart keeps the address that others hold
         options = [part for k, v in self.settings.items() for part in ("-c", f"{k}={v}")]
         self.process = process.spawn(
             [str(binaries / "postgres"), "-D", str(data), "-p", str(self.port), *options],
@@ -113,8 +113,10 @@ class Server:
             os.chown(pwfile, *self._user)
         try:
             made = process.spawn(
-                [str(binaries / "initdb"), "-D", str(data), "-U", "smartcare", f"--pwfile={pwfile}", "--auth=scram-sha-256"]
-                + ["--encoding=UTF8", "--locale=C", "--no-sync"],
+                [
+                    *(str(binaries / "initdb"), "-D", str(data), "-U", "smartcare", f"--pwfile={pwfile}"),
+                    *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"),
+                ],
                 log=self.log,
                 cwd=data.parent,
                 user=self._user,

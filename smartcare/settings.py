@@ -1,0 +1,66 @@
+"""Settings of the processes, from the environment; each has a default that is safe on one machine.
+
+One decision: what a person would type on a command line is an argument there; what a process manager sets is here.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Environment of every command. `smartcare up` fills it for the processes it starts."""
+
+    model_config = SettingsConfigDict(env_prefix="SMARTCARE_", populate_by_name=True, extra="ignore")
+
+    state: Path = Path("var")
+    """Folder for data, logs and generated secrets of `smartcare up`."""
+
+    database_url: str = Field(default="", alias="DATABASE_URL")
+    """PostgreSQL 15+ or TimescaleDB. Empty: the embedded server."""
+
+    mqtt_url: str = Field(default="", alias="MQTT_URL")
+    """Broker of the uplink, mqtt://user:password@host:port. Empty: the embedded broker."""
+
+    bus_url: str = ""
+    """Broker that the devices of a gateway speak to. Empty: the embedded broker's device bus."""
+
+    host: str = "127.0.0.1"
+    """Address the page listens on. Anything but loopback belongs behind a proxy that speaks https."""
+
+    port: int = 8780
+    """Port of the page; the next free one is taken when it is in use."""
+
+    public_url: str = ""
+    """Address under which people reach the page, in links. Empty: http://host:port. With https, cookies are Secure."""
+
+    outgoing: list[str] = []
+    """Where deliveries may go, "host:port" or "CIDR:port" (JSON list). Empty: nowhere."""
+
+    lost_after_s: float = 60
+    """A gateway is lost after this silence (s). Shorter finds cut lines sooner and forgives less."""
+
+
+RUN_FILE = "run.json"
+
+
+def load() -> Settings:
+    """Read the environment, and what a running `smartcare up` in the same state folder has put down."""
+    settings = Settings()
+    file = settings.state / RUN_FILE
+    if file.exists():
+        running: dict[str, Any] = json.loads(file.read_text())
+        return Settings(**(running | settings.model_dump(exclude_unset=True)))
+    return settings
+
+
+def write_run(state: Path, values: dict[str, Any]) -> None:
+    """Put down how to reach the servers of this run (mode 0600: it holds passwords)."""
+    fresh = state / f".{RUN_FILE}"
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as f:
+        json.dump(values, f, indent=1)
+    fresh.replace(state / RUN_FILE)
