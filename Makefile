@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up test check format clean
+.PHONY: help up test check format wheel clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -28,6 +28,14 @@ check: $(VENV)/installed ## Style, types and import contracts
 format: $(VENV)/installed ## Put the code into shape
 	$(BIN)/ruff check --quiet --fix .
 	$(BIN)/ruff format --quiet .
+
+wheel: $(VENV)/installed ## Build the wheel, install it elsewhere, start each command
+	rm -rf build/wheel && $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w build/wheel .
+	$(PYTHON) -m venv build/wheel/venv
+	build/wheel/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt build/wheel/*.whl
+	cd build/wheel && for c in "" up worker api gateway "gateway run" sim platform migrate "register import" "register claim" \
+	  "endpoint add" link "account add" token; do venv/bin/smartcare $$c --help >/dev/null || exit 1; done
+	cd build/wheel && venv/bin/python -c 'from ingest.store.schema import migrations; assert migrations(), "no SQL in the wheel"'
 
 clean: ## Remove the virtual environment and build results (not the data in var/)
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
