@@ -22,7 +22,7 @@ class Kind(IntEnum):
     PASSAGE = 4
     """Face, card or manual check-in. aux: `Method`, a: `Result`, b: `ListRole`. Person token or anonymous."""
     OCCUPANCY = 5
-    """People seen in a region. aux: region 1-16, a: people."""
+    """People seen in a region. aux: region 1-16 (0: the whole view), a: people."""
     BATTERY = 6
     """a: percent 0-100."""
     TAMPER = 7
@@ -66,6 +66,8 @@ class FaultCode(IntEnum):
     OCCLUDED = 1
     MOVED = 2
     HARDWARE = 3
+    BATTERY_LOW = 4
+    """The device says only that its battery is low, not how low."""
 
 
 class Flag(IntFlag):

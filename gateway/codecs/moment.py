@@ -1,0 +1,73 @@
+"""When something happened: the device's own time where it is plausible, else the gateway's.
+
+One decision: whatever is wrong with a device's clock becomes a flag, never a lost event. A time that cannot be read is
+kept as `UNREADABLE`, so that a record pushed twice is still recognised as the same by its key and raw time.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from gateway.clock import DAY_US, MINUTE_US
+from gateway.events import MAX_VALUE, NO_FLAGS, Event, Flag, Kind
+
+OLDEST_US = 7 * DAY_US
+NEWEST_US = 2 * MINUTE_US
+UNREADABLE = -1
+"""Raw time of a device that should have said the time and did not, or not in words we understand."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_US = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """The time columns of an event. `own`: `t_us` is the device's time, not the gateway's."""
+
+    t_us: int
+    received_us: int
+    raw_us: int
+    flags: Flag
+
+    @property
+    def own(self) -> bool:
+        """Tell whether `t_us` is the device's own time."""
+        return not self.flags & (Flag.TIME_RECEIVED | Flag.TIME_IMPLAUSIBLE)
+
+    def event(
+        self, device: str, kind: Kind, flags: Flag = NO_FLAGS, *, aux: int = 0, a: int = 0, b: int = 0, key: int = 0
+    ) -> Event:
+        """Make an event that happened then."""
+        return Event(
+            device=device,
+            kind=kind,
+            aux=aux,
+            flags=self.flags | flags,
+            t_us=self.t_us,
+            received_us=self.received_us,
+            raw_us=self.raw_us,
+            a=a,
+            b=b,
+            key=key,
+        )
+
+
+def place(raw_us: int | None, received_us: int) -> Moment:
+    """Choose between the device's time (None: it says none by design) and the gateway's."""
+    if raw_us is None:
+        return Moment(t_us=received_us, received_us=received_us, raw_us=0, flags=Flag.TIME_RECEIVED)
+    if raw_us >= 0 and received_us - OLDEST_US <= raw_us <= received_us + NEWEST_US:
+        return Moment(t_us=raw_us, received_us=received_us, raw_us=0, flags=NO_FLAGS)
+    kept = raw_us if abs(raw_us) <= MAX_VALUE else UNREADABLE
+    return Moment(t_us=received_us, received_us=received_us, raw_us=kept, flags=Flag.TIME_IMPLAUSIBLE)
+
+
+def read_iso(text: object, zone: tzinfo) -> int:
+    """Read an ISO 8601 time (any fraction, blank or T, offset or not) as microseconds; local times are of `zone`."""
+    if not isinstance(text, str):
+        return UNREADABLE
+    try:
+        when = datetime.fromisoformat(text.strip())
+        if when.tzinfo is None:
+            when = when.replace(tzinfo=zone)
+        return (when - _EPOCH) // _US
+    except (ValueError, OverflowError):
+        return UNREADABLE
