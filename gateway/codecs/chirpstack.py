@@ -11,6 +11,7 @@ import binascii
 import re
 from collections.abc import Mapping
 from datetime import UTC
+from typing import Any
 
 import msgspec
 
@@ -30,7 +31,7 @@ MODEL_TAG = "model"
 class _DeviceInfo(msgspec.Struct, frozen=True, rename="camel"):
     dev_eui: str
     device_profile_name: str | None = None
-    tags: dict[str, str] | None = None
+    tags: dict[str, Any] | None = None
 
 
 class _Envelope(msgspec.Struct, frozen=True, rename="camel"):
@@ -54,7 +55,7 @@ class ChirpStack:
     """The codec; it has no state and no settings."""
 
     family = "lora"
-    topics = ("application/+/device/+/event/+",)
+    topics: tuple[str, ...] = ("application/+/device/+/event/+",)
 
     def matches(self, topic: str) -> bool:
         """Tell whether the topic is an integration event's."""
@@ -112,7 +113,7 @@ def _uplink(envelope: _Envelope, last: Remembered, at: Moment) -> Decoded:
 def model_of(info: _DeviceInfo) -> str:
     """Return the model named by the device's tag, else by its profile's name (which may be anything), else ""."""
     for text in ((info.tags or {}).get(MODEL_TAG, ""), info.device_profile_name or ""):
-        found = _MODEL.search(text.upper())
+        found = _MODEL.search(text.upper()) if isinstance(text, str) else None
         if found:
             return found[0]
     return ""

@@ -70,7 +70,7 @@ class FaceTerminal:
     """The codec. zone: the IANA zone of the terminals' clocks, which do not say it."""
 
     family = "face"
-    topics = ("mqtt/face/#",)
+    topics: tuple[str, ...] = ("mqtt/face/#",)
 
     def __init__(self, zone: str = "Asia/Shanghai") -> None:
         self._zone = ZoneInfo(zone)
@@ -131,7 +131,7 @@ def _passage(push: _Push, number: str, at: Moment, persons: Mapping[tuple[str, s
     if status is None:
         return Decoded(replies=(ack,), reject=Reject(reason="bad_status", detail=_WORDS["bad_status"], picture=True))
     result = _RESULTS.get(status, Result.STRANGER)
-    role = ListRole.UNKNOWN if snap else _ROLES.get(_integer(info.PersonType) or 0 if info.PersonType else -1, ListRole.UNKNOWN)
+    role = ListRole.UNKNOWN if snap else _role(info)
     late = _integer(info.Sendintime) == 0 or _integer(info.PushType) == 2
     flags = Flag.HAS_KEY | (Flag.LATE if late else NO_FLAGS)
     key = record + SNAP_KEYS if snap else record
@@ -141,9 +141,15 @@ def _passage(push: _Push, number: str, at: Moment, persons: Mapping[tuple[str, s
     return Decoded(events=(event,), replies=(ack,))
 
 
+def _role(info: _Info) -> ListRole:
+    number = _integer(info.PersonType)
+    return ListRole.UNKNOWN if number is None else _ROLES.get(number, ListRole.UNKNOWN)
+
+
 def _local_id(info: _Info) -> str:
     for value in (info.customId, info.personId):
-        text = str(value).strip() if isinstance(value, str) or type(value) is int else ""
+        number = None if isinstance(value, str) else _integer(value)
+        text = value.strip() if isinstance(value, str) else "" if number is None else str(number)
         if text:
             return text
     return ""

@@ -45,7 +45,7 @@ class Zigbee2Mqtt:
     """The codec; it has no state and no settings."""
 
     family = "z2m"
-    topics = ("zigbee2mqtt/#",)
+    topics: tuple[str, ...] = ("zigbee2mqtt/#",)
 
     def matches(self, topic: str) -> bool:
         """Tell whether the topic is the bridge's or one of its devices'."""
