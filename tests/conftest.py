@@ -1,5 +1,6 @@
 """Real servers for the tests: one PostgreSQL for the whole run, a fresh database or broker for each test that asks."""
 
+import asyncio
 import itertools
 import os
 from collections.abc import Iterator
@@ -16,6 +17,15 @@ from smartcare.embedded import nats, postgres
 settings.register_profile("quick", max_examples=50, deadline=None)
 settings.register_profile("long", max_examples=2000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def main_loop() -> Iterator[None]:
+    """Own the loop that pytest-asyncio asks the main thread for: up to Python 3.13 one is made unasked and never closed."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    loop.close()
 
 
 @pytest.fixture(scope="session")
