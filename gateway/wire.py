@@ -100,8 +100,10 @@ def encode_body(events: Sequence[Event]) -> bytes:
     parts = [struct.pack(">H", len(devices))]
     for name in devices:
         raw = name.encode()
-        if not 1 <= len(raw) <= MAX_DEVICE_BYTES:
-            raise ValueError(f"a device identity has 1 to {MAX_DEVICE_BYTES} bytes of UTF-8, got {len(raw)}: {name!r}")
+        if not 1 <= len(raw) <= MAX_DEVICE_BYTES or b"\0" in raw:
+            raise ValueError(
+                f"a device identity has 1 to {MAX_DEVICE_BYTES} bytes of UTF-8 without NUL, got {len(raw)}: {name!r}"
+            )
         parts += [struct.pack(">B", len(raw)), raw]
     parts.append(struct.pack(">H", len(persons)))
     for token in persons:
