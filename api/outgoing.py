@@ -18,6 +18,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 import httpcore
 import httpx
 
+from api.errors import ApiError
+
 MAX_REPLY_BYTES = 4096
 CONNECT_S = 5.0
 HOST = re.compile(rb"[A-Za-z0-9_.-]+")
@@ -32,15 +34,17 @@ TRANSLATED = (IPv6Network("64:ff9b::/96"), IPv6Network("::ffff:0:0:0/96"), IPv6N
 """Prefixes whose last 32 bits are an IPv4 address: NAT64, SIIT, IPv4-compatible."""
 
 
-class OutgoingError(Exception):
+class OutgoingError(ApiError):
     """Base of why a call gave no answer; the message is meant for the operator."""
+
+    slug = "outgoing"
 
 
 class BadRule(OutgoingError):
     """A line of the allow-list that cannot be read."""
 
 
-class NotAllowed(OutgoingError):
+class NotListed(OutgoingError):
     """The allow-list does not cover where the call would go: nothing has left."""
 
 
@@ -65,7 +69,7 @@ class AllowList:
     networks: tuple[tuple[IPv4Network | IPv6Network, int], ...]
 
     def check(self, host: str, port: int, addresses: Sequence[str]) -> None:
-        """Raise NotAllowed unless every address that `host` resolved to may be called on `port`."""
+        """Raise NotListed unless every address that `host` resolved to may be called on `port`."""
         named = (host.lower().rstrip("."), port) in self.names
         for text in addresses:
             address = plain(text)
@@ -73,11 +77,11 @@ class AllowList:
             if in_network or (named and is_public(address)):
                 continue
             if named:
-                raise NotAllowed(
+                raise NotListed(
                     f"未发送：{host} 指向非公网地址 {address}，允许名单需另加一行网段 · "
                     f"not sent: {host} leads to {address}, which is not public; allow its network too, e.g. {address}:{port}"
                 )
-            raise NotAllowed(
+            raise NotListed(
                 f"未发送：{host}:{port}（{address}）不在允许名单内 · "
                 f"not sent: {host}:{port} ({address}) is not on the allow-list of outgoing calls"
             )
@@ -99,25 +103,25 @@ def parse_allow_list(lines: Iterable[str]) -> AllowList:
             pass
         try:
             if "/" in host or ":" in host:
-                raise NotAllowed("neither a network nor a name")
+                raise NotListed("neither a network nor a name")
             names.add((parse_url(f"https://{host}").host.decode().lower().rstrip("."), int(port_text)))
-        except NotAllowed:
+        except NotListed:
             raise BadRule(f"expected a host name, an address or a network without host bits, got {line!r}") from None
     return AllowList(names=frozenset(names), networks=tuple(networks))
 
 
 def parse_url(url: str) -> httpcore.URL:
-    """Read a URL the one way that is used for checking and for connecting. Raises NotAllowed."""
+    """Read a URL the one way that is used for checking and for connecting. Raises NotListed."""
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, UnicodeError, ValueError) as e:
-        raise NotAllowed(f"地址无法解析 · the URL cannot be read: {e}") from None
+        raise NotListed(f"地址无法解析 · the URL cannot be read: {e}") from None
     readable = ":" in parsed.host or HOST.fullmatch(parsed.raw_host)
     if parsed.scheme not in ("http", "https") or not readable or parsed.userinfo:
-        raise NotAllowed("地址须为不含用户名的 http(s):// · a URL is http:// or https:// with a host and no user name")
+        raise NotListed("地址须为不含用户名的 http(s):// · a URL is http:// or https:// with a host and no user name")
     port = parsed.port or (443 if parsed.scheme == "https" else 80)
     if port > 65535:
-        raise NotAllowed(f"端口须为 1–65535 · a port is 1 to 65535, got {port}")
+        raise NotListed(f"端口须为 1–65535 · a port is 1 to 65535, got {port}")
     return httpcore.URL(scheme=parsed.raw_scheme, host=parsed.raw_host, port=port, target=parsed.raw_path)
 
 
@@ -159,9 +163,9 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Resolve once, check every address, try them in order. Raises NotAllowed, httpcore.ConnectError."""
+        """Resolve once, check every address, try them in order. Raises NotListed, httpcore.ConnectError."""
         if not self._allow.names and not self._allow.networks:
-            raise NotAllowed(
+            raise NotListed(
                 "未发送：外呼允许名单为空，请在设置中写入平台地址 · "
                 "not sent: the allow-list of outgoing calls is empty; add the platform's host and port to the settings"
             )
@@ -197,7 +201,7 @@ class Caller:
         )
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
-        """Send `body` as it is and return the answer, whatever its status. Raises NotAllowed, CallFailed."""
+        """Send `body` as it is and return the answer, whatever its status. Raises NotListed, CallFailed."""
         target = parse_url(url)
         host = b"[%b]:%d" if b":" in target.host else b"%b:%d"
         fields = [(b"Host", host % (target.host, target.port)), *((k.encode(), v.encode()) for k, v in headers.items())]

@@ -12,6 +12,8 @@ import hmac
 import secrets
 from enum import StrEnum
 
+from api.errors import ApiError
+
 PREFIX = "whsec_"
 TOLERANCE_S = 300
 KEY_BYTES = (24, 64)
@@ -19,8 +21,10 @@ MAX_ID = 200
 MAX_SIGNATURES = 16
 
 
-class BadSecret(ValueError):
+class BadSecret(ApiError):
     """A secret that Standard Webhooks does not allow; the message never repeats it."""
+
+    slug = "bad-secret"
 
 
 class Verdict(StrEnum):

@@ -21,7 +21,7 @@ from api.outgoing import (
     BadRule,
     Caller,
     CallFailed,
-    NotAllowed,
+    NotListed,
     is_public,
     parse_allow_list,
     parse_url,
@@ -84,9 +84,9 @@ INSIDE = [
 @pytest.mark.parametrize("address", INSIDE)
 def test_a_listed_name_that_leads_inside_is_not_called(address: str) -> None:
     allow = parse_allow_list(["platform.example:443"])
-    with pytest.raises(NotAllowed, match="not public"):
+    with pytest.raises(NotListed, match="not public"):
         allow.check("platform.example", 443, [address])
-    with pytest.raises(NotAllowed, match="not public"):
+    with pytest.raises(NotListed, match="not public"):
         allow.check("platform.example", 443, ["1.1.1.1", address])
 
 
@@ -100,7 +100,7 @@ def test_a_listed_name_that_leads_to_a_public_address_is_called(address: str) ->
 @pytest.mark.parametrize("address", INSIDE)
 def test_a_name_that_is_not_listed_is_not_called_wherever_it_leads(address: str) -> None:
     for allow in ([], ["platform.example:443"], ["11.0.0.0/8:443", "[2600::/12]:443"]):
-        with pytest.raises(NotAllowed):
+        with pytest.raises(NotListed):
             parse_allow_list(allow).check("other.example", 443, [address])
 
 
@@ -121,9 +121,9 @@ def test_a_listed_network_is_called_by_any_name_and_nothing_beside_it(address: s
     if allowed:
         rules.check("any.example", 8443, [address])
     else:
-        with pytest.raises(NotAllowed, match="not on the allow-list"):
+        with pytest.raises(NotListed, match="not on the allow-list"):
             rules.check("any.example", 8443, [address])
-    with pytest.raises(NotAllowed):
+    with pytest.raises(NotListed):
         rules.check("any.example", 443, [address])
 
 
@@ -180,7 +180,7 @@ UNREADABLE_URLS = [
 
 @pytest.mark.parametrize("url", ["", "http://a b/", "http://\x00/", *UNREADABLE_URLS])
 def test_a_url_that_is_no_plain_http_address_is_refused(url: str) -> None:
-    with pytest.raises(NotAllowed):
+    with pytest.raises(NotListed):
         parse_url(url)
 
 
@@ -239,7 +239,7 @@ async def test_no_spelling_of_loopback_is_called_unless_it_is_listed(allow: list
     seen = Seen()
     with serving(app(seen.take)) as port:
         caller = Caller(parse_allow_list([line.format(port=port) for line in allow]), timeout_s=5)
-        with pytest.raises(NotAllowed):
+        with pytest.raises(NotListed):
             await caller.post(f"http://{host}:{port}/", b"x", {})
     assert seen.bodies == []
 
