@@ -1,0 +1,74 @@
+"""Zigbee door contacts behind zigbee2mqtt: every publish is the whole cached state, with `last_seen` if asked for.
+
+One decision: the bridge's last will and its birth are the connection's affair (`BRIDGE_OFFLINE`, `BRIDGE_ONLINE`), as in
+the real bridge; the door knows only its magnet.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from random import Random
+
+from firmware_sim.device import Hold, Input, Output, Pass, Step, Toggle
+
+BRIDGE_STATE = "zigbee2mqtt/bridge/state"
+BRIDGE_ONLINE = Output(topic=BRIDGE_STATE, payload=b'{"state":"online"}', qos=1, retain=True)
+BRIDGE_OFFLINE = Output(topic=BRIDGE_STATE, payload=b'{"state":"offline"}', qos=1, retain=True)
+MILLISECOND_US = 1000
+
+
+class Zigbee2MqttDoor:
+    """A door contact. repeat_us: how often the bridge repeats the cached state, None never."""
+
+    link = "z2m"
+
+    def __init__(self, name: str, rng: Random, *, qos: int = 0, last_seen: bool = True, repeat_us: int | None = None) -> None:
+        self.identity = f"z2m/{name}"
+        self.repeat_us = repeat_us
+        self._topic = f"zigbee2mqtt/{name}"
+        self._rng, self._qos, self._last_seen = rng, qos, last_seen
+        self._battery, self._open, self._held = rng.randint(60, 100), False, False
+        self._close_us = 0
+        self._said_us: int | None = None
+
+    def update(self, now_us: int, inputs: Sequence[Input]) -> Step:
+        """Open and close as people pass; repeat the state when it is time."""
+        was, toggles = self._open, 0
+        for one in inputs:
+            if isinstance(one, Pass):
+                self._open, self._close_us = True, max(self._close_us, one.until_us)
+            elif isinstance(one, Hold):
+                self._open = self._held = True
+            elif isinstance(one, Toggle):
+                toggles += 1
+        if toggles % 2:
+            self._open = self._held = not self._open
+        elif self._open and not self._held and now_us >= self._close_us:
+            self._open = False
+        edge = self._open != was
+        due = self._said_us is None or (self.repeat_us is not None and now_us >= self._said_us + self.repeat_us)
+        outputs = [self._state(now_us, edge)] if edge or due else []
+        calls = [] if self.repeat_us is None or self._said_us is None else [self._said_us + self.repeat_us]
+        if self._open and not self._held:
+            calls.append(self._close_us)
+        return outputs, min(calls, default=None)
+
+    def _state(self, now_us: int, edge: bool) -> Output:
+        # last_seen has milliseconds, and two frames of one device never share one
+        now_us = now_us // MILLISECOND_US * MILLISECOND_US
+        if self._said_us is not None:
+            now_us = max(now_us, self._said_us + MILLISECOND_US)
+        self._said_us = now_us
+        state: dict[str, object] = {
+            "battery": self._battery,
+            "contact": not self._open,
+            "device_temperature": self._rng.randint(14, 29),
+            "linkquality": self._rng.randint(60, 200),
+            "voltage": 2500 + 5 * self._battery,
+        }
+        if self._last_seen:
+            when = datetime.fromtimestamp(now_us // 1_000_000, UTC)
+            state["last_seen"] = f"{when:%Y-%m-%dT%H:%M:%S}.{now_us // 1000 % 1000:03d}Z"
+        observation = {"identity": self.identity, "kind": "contact", "open": self._open, "edge": edge, "t_us": now_us}
+        payload = json.dumps(state, separators=(",", ":"), sort_keys=True).encode()
+        return Output(topic=self._topic, payload=payload, qos=self._qos, observation=observation)
