@@ -197,7 +197,7 @@ class Caller:
         context.load_default_certs()  # besides the bundled authorities those that the operator has installed
         self._timeout_s = timeout_s
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=context, max_keepalive_connections=0, network_backend=CheckedNetwork(allow)
+            ssl_context=context, max_connections=None, max_keepalive_connections=0, network_backend=CheckedNetwork(allow)
         )
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:

@@ -231,16 +231,17 @@ async def test_an_ipv6_receiver_is_called_with_brackets_in_the_host() -> None:
     assert seen.hosts == [f"[::1]:{port}"]
 
 
+SPELLINGS = ["127.0.0.1", "localhost", "127.1", "0x7f.1", "2130706433", "017700000001", "[::ffff:127.0.0.1]", "0"]
+
+
 @pytest.mark.parametrize("allow", [[], ["127.0.0.1:1"], ["127.0.0.2:{port}"], ["localhost:{port}"], ["10.0.0.0/8:{port}"]])
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "127.1", "0x7f.1", "2130706433", "017700000001", "[::ffff:127.0.0.1]", "0"]
-)
-async def test_no_spelling_of_loopback_is_called_unless_it_is_listed(allow: list[str], host: str) -> None:
+async def test_no_spelling_of_loopback_is_called_unless_it_is_listed(allow: list[str]) -> None:
     seen = Seen()
     with serving(app(seen.take)) as port:
         caller = Caller(parse_allow_list([line.format(port=port) for line in allow]), timeout_s=5)
-        with pytest.raises(NotListed):
-            await caller.post(f"http://{host}:{port}/", b"x", {})
+        for host in SPELLINGS:
+            with pytest.raises(NotListed):
+                await caller.post(f"http://{host}:{port}/", b"x", {})
     assert seen.bodies == []
 
 
