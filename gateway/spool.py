@@ -134,7 +134,7 @@ class Spool:
             self._quarantine(db, quarantine)
             if blind is not None:
                 _write_blind(db, blind)
-            _write_alive(db, through_us)
+            self._write_alive(db, through_us)
         self._position, self._seq, self._through_us = position, seq, through
         return sizes
 
@@ -162,7 +162,7 @@ class Spool:
                 )
             if blind is not None:
                 _write_blind(db, blind)
-            _write_alive(db, alive_us)
+            self._write_alive(db, alive_us)
 
     def keep_config(self, config: Config) -> None:
         """Commit what the backend said of people; it replaces what was kept."""
@@ -239,6 +239,10 @@ class Spool:
         except sqlite3.Error as e:
             raise SpoolError(f"the spool {self.path} does not take the group: {e}; free the disk or replace the card") from e
 
+    def _write_alive(self, db: sqlite3.Connection, now_us: int) -> None:
+        self.alive_us = max(self.alive_us, now_us)  # a clock that starts in 1970 must not hide how long we were down
+        _write_meta(db, "alive_us", str(self.alive_us).encode())
+
     def _quarantine(self, db: sqlite3.Connection, rows: Sequence[Quarantined]) -> None:
         for q in rows:
             head = mask(q.payload[:PICTURE_HEAD_BYTES]) if q.picture else q.payload[:HEAD_BYTES]
@@ -295,10 +299,6 @@ def _write_meta(db: sqlite3.Connection, key: str, value: bytes) -> None:
     db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
 
-def _write_alive(db: sqlite3.Connection, alive_us: int) -> None:
-    _write_meta(db, "alive_us", str(alive_us).encode())
-
-
 def _write_blind(db: sqlite3.Connection, spans: Iterable[Blind]) -> None:
     db.execute("DELETE FROM blind")
     db.executemany("INSERT INTO blind VALUES (?, ?, ?, ?)", [(b.source, b.from_us, b.to_us, b.reason) for b in spans])
@@ -323,7 +323,7 @@ def _groups(events: Sequence[Event]) -> list[tuple[list[Event], Event | None]]:
         devices.add(e.device)
         if e.person is not None:
             persons.add(e.person)
-    return [(g, after[0] if after else None) for g, after in zip(groups, [*groups[1:], []], strict=True)]
+    return [(g, groups[i][0] if i < len(groups) else None) for i, g in enumerate(groups, 1)]
 
 
 def _through(group: Sequence[Event], following: Event | None, through_us: int) -> int:

@@ -147,8 +147,9 @@ class Sender:
         return Key(s.stream, s.last)
 
     def oldest(self, stream: int) -> int:
-        """Return the lowest seq of the stream that is held: the header's `oldest`."""
-        return self._streams[stream].first
+        """Return the lowest seq of the stream that is held: the header's `oldest`; 0 for a stream that is not held."""
+        s = self._streams.get(stream)
+        return s.first if s else 0
 
     @property
     def queued_bytes(self) -> int:
