@@ -128,7 +128,7 @@ def _entry(at_us: int, webhook_id: str, verdict: Verdict, answered: int, body: b
         "verdict": str(verdict),
         "answered": answered,
         "type": top.get("type"),
-        "alert_id": data.get("id"),
+        "alert_id": data.get("alert_id"),
         "version": data.get("version"),
         "sha256": hashlib.sha256(body).hexdigest(),
         "body": said,

@@ -72,7 +72,7 @@ class Outbox:
             return register_endpoint(conn, name=name, url=f"http://127.0.0.1:{port}/alerts", secret=secret)
 
     def put(self, alert: int, endpoint: int, number: int = 1) -> int:
-        body = json.dumps({"type": "alert.opened", "data": {"id": alert, "version": number, "site": "桃园"}}, ensure_ascii=False)
+        body = json.dumps({"type": "alert.opened", "data": {"alert_id": alert, "version": number, "site": "桃园"}}, ensure_ascii=False)
         row = self.one(
             "INSERT INTO outbox (alert, version, endpoint, webhook_id, body, due_us)"
             " VALUES (%s, %s, %s, %s, %s, %s) RETURNING id",
@@ -314,13 +314,13 @@ async def test_senders_side_by_side_send_each_row_once_and_one_of_an_alert_at_a_
     async def take(request: Request) -> Response:
         data = json.loads(await request.body())["data"]
         with lock:
-            on_the_way[data["id"]] += 1
-            if on_the_way[data["id"]] > 1:
-                together.append(data["id"])
-            came.setdefault(data["id"], []).append(data["version"])
+            on_the_way[data["alert_id"]] += 1
+            if on_the_way[data["alert_id"]] > 1:
+                together.append(data["alert_id"])
+            came.setdefault(data["alert_id"], []).append(data["version"])
         await asyncio.sleep(0.005)  # so that calls overlap
         with lock:
-            on_the_way[data["id"]] -= 1
+            on_the_way[data["alert_id"]] -= 1
         return JSONResponse({})
 
     with serving(receiver(take)) as port:

@@ -13,7 +13,7 @@ from gateway.clock import SECOND_US, now_us
 from tests.api.serving import serving
 
 SECRET = generate_secret()
-BODY = json.dumps({"type": "alert.opened", "data": {"id": 31, "version": 2, "site": "桃园睦邻点"}}).encode()
+BODY = json.dumps({"type": "alert.opened", "data": {"alert_id": 31, "version": 2, "site": "桃园睦邻点"}}).encode()
 
 
 def signed(body: bytes = BODY, *, webhook_id: str = "a-31-2", off_s: int = 0, secret: str = SECRET) -> dict[str, str]:
@@ -105,7 +105,7 @@ def test_the_page_shows_the_last_fifty_and_nothing_of_them_as_markup(tmp_path: P
     with serving(create_platform(tmp_path / "ledger", SECRET)) as port, httpx.Client() as client:
         empty = client.get(f"http://127.0.0.1:{port}/")
         for n in range(51):
-            body = json.dumps({"type": "<script>alert(1)</script>", "data": {"id": n, "version": 1}}).encode()
+            body = json.dumps({"type": "<script>alert(1)</script>", "data": {"alert_id": n, "version": 1}}).encode()
             client.post(f"http://127.0.0.1:{port}/alerts", content=body, headers=signed(body, webhook_id=f"shown-{n}-1"))
         page = client.get(f"http://127.0.0.1:{port}/").text
     assert "还没有收到" in empty.text
