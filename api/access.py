@@ -1,0 +1,94 @@
+"""Who may use a route. Denied by default: a route that declares nothing stops the application from starting.
+
+One decision: permission hangs on the endpoint's own dependencies, never on the request's path.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
+
+from api import accounts
+from api.accounts import Principal
+from api.console import console
+from api.errors import NotAllowed, NotSignedIn, UndeclaredPermission
+from gateway.clock import now_us
+
+BEARER = "bearer "
+
+
+async def anyone() -> None:
+    """Open to all: sign-in, static files, health."""
+
+
+async def signed_in(request: Request) -> Principal:
+    """Whoever has a valid session or token; a token given is the only thing looked at. Raises NotSignedIn."""
+    state, now = console(request), now_us()
+    header = request.headers.get("authorization", "")
+    cookie = request.cookies.get(state.settings.session_cookie, "")
+    found = None
+    if header or cookie:
+        async with state.pool.connection() as conn:
+            if header:
+                if header.lower().startswith(BEARER):
+                    found = await accounts.read_token(conn, header[len(BEARER) :].strip(), now)
+            else:
+                found = await accounts.read_session(conn, cookie, now)
+    if found is None:
+        raise NotSignedIn("sign in first, or send an API token that is still valid")
+    return found
+
+
+async def reader(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
+    """May look at what is theirs. Raises NotAllowed for a token without the scope."""
+    return _with_scope(who, "read")
+
+
+async def actor(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
+    """May take over and resolve alerts that are theirs. Raises NotAllowed for a token without the scope."""
+    return _with_scope(who, "act")
+
+
+async def administrator(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
+    """Sees everything. Raises NotAllowed for everyone else."""
+    if who.role != "admin":
+        raise NotAllowed("only an administrator may look at this")
+    return _with_scope(who, "read")
+
+
+def _with_scope(who: Principal, scope: str) -> Principal:
+    if scope not in who.scopes:
+        raise NotAllowed(f"this token lacks the scope {scope!r}")
+    return who
+
+
+Reader = Annotated[Principal, Depends(reader)]
+Actor = Annotated[Principal, Depends(actor)]
+Administrator = Annotated[Principal, Depends(administrator)]
+OPEN = [Depends(anyone)]
+
+PERMISSIONS = (anyone, reader, actor, administrator)
+
+
+def declared(route: BaseRoute) -> list[str]:
+    """The permissions a route declares, by name; empty for one that declares none."""
+    if not isinstance(route, APIRoute):
+        return []
+    return [call.__name__ for call in PERMISSIONS if call in set(_calls(route.dependant))]
+
+
+def _calls(dependant: Dependant) -> Iterator[object]:
+    for inner in dependant.dependencies:
+        yield inner.call
+        yield from _calls(inner)
+
+
+def require_declared(app: FastAPI, routes: Sequence[BaseRoute] | None = None) -> None:
+    """Raise UndeclaredPermission if any route does not declare exactly one permission."""
+    for route in app.routes if routes is None else routes:
+        found = declared(route)
+        if len(found) != 1:
+            raise UndeclaredPermission(f"route {getattr(route, 'path', route)} declares {found or 'no permission'}; declare one")

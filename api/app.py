@@ -1,0 +1,62 @@
+"""Puts the application together: routes, walls, connections, the live hub.
+
+One decision: it does not start with a route that fails to say who may use it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from psycopg_pool import AsyncConnectionPool
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from api import rest
+from api.access import require_declared
+from api.console import Console
+from api.problems import Problems
+from api.settings import ApiSettings
+from api.web import assets, stream
+from api.web.fragments import Fragments
+from api.web.live import Hub
+from api.web.page import environment, error_page
+from api.web.pages import alerts, files, more, overview, signin
+from api.web.security import BodyLimit, SameOrigin, SecurityHeaders
+
+__all__ = ["ApiSettings", "create_app"]
+
+CONNECTIONS = 8
+
+
+def create_app(settings: ApiSettings) -> FastAPI:
+    """Return the application; its connections and live hub open and close with its lifespan.
+
+    Raises UndeclaredPermission for a route open to nobody knows whom, MissingText for languages that differ.
+    """
+    app = FastAPI(title="smartcare", version="1", lifespan=_lifespan, openapi_url=None, docs_url=None, redoc_url=None)
+    for router in (rest.router, files.router, signin.router, overview.router, alerts.router, more.router, stream.router):
+        app.router.routes.extend(router.routes)
+    require_declared(app)
+    pool = AsyncConnectionPool(
+        settings.database_url, min_size=1, max_size=CONNECTIONS, timeout=5, open=False, check=AsyncConnectionPool.check_connection
+    )
+    found = assets.load()
+    templates = environment(found)
+    fragments = Fragments(templates)
+    hub = Hub(settings.database_url, pool, fragments.render)
+    app.state.console = Console(settings=settings, pool=pool, hub=hub, assets=found, templates=templates, fragments=fragments)
+    Problems(error_page).install(app)
+    app.add_middleware(SameOrigin, origin=settings.origin)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.allowed_hosts), www_redirect=False)
+    app.add_middleware(SecurityHeaders)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    state: Console = app.state.console
+    async with state.pool, asyncio.TaskGroup() as tasks:
+        feed = tasks.create_task(state.hub.run(), name="api.hub")
+        yield
+        feed.cancel()

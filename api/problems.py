@@ -1,0 +1,80 @@
+"""Answers that say what went wrong: problem details (RFC 9457) for programs, a page for people."""
+
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+
+import psycopg
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from psycopg_pool import PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from api.errors import ApiError, NotSignedIn
+
+LOG = logging.getLogger("api")
+
+
+def problem(status: int, slug: str, detail: str, **members: object) -> JSONResponse:
+    """Return `application/problem+json`."""
+    body = {"type": f"urn:smartcare:problem:{slug}", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return JSONResponse(body | members, status, media_type="application/problem+json")
+
+
+class Problems:
+    """Answers errors; `page` makes the page for people from (request, status, slug)."""
+
+    def __init__(self, page: Callable[[Request, int, str], Response]) -> None:
+        self.page = page
+
+    def install(self, app: FastAPI) -> None:
+        """Let the application answer its errors this way."""
+        app.add_exception_handler(ApiError, self._api_error)
+        app.add_exception_handler(HTTPException, self._http_error)
+        app.add_exception_handler(RequestValidationError, self._invalid)
+        app.add_exception_handler(psycopg.OperationalError, self._database_away)
+        app.add_exception_handler(PoolTimeout, self._database_away)
+        app.add_exception_handler(Exception, self._last_resort)
+
+    def answer(self, request: Request, status: int, slug: str, detail: str, **members: object) -> Response:
+        """Return the problem as a page where a person waits for it, else as problem details."""
+        if "text/html" in request.headers.get("accept", ""):
+            return self.page(request, status, slug)
+        return problem(status, slug, detail, **members)
+
+    async def _api_error(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, ApiError)
+        if error.status in (401, 403):
+            client = request.client.host if request.client else "?"
+            LOG.warning("denied %s %r to %s: %s", request.method, request.url.path, client, error.slug)
+        page = "text/html" in request.headers.get("accept", "")
+        if isinstance(error, NotSignedIn) and page and request.method == "GET":
+            return RedirectResponse("/signin", 303)
+        answer = self.answer(request, error.status, error.slug, error.detail, **error.members)
+        if "retry_after" in error.members:
+            answer.headers["retry-after"] = str(error.members["retry_after"])
+        if isinstance(error, NotSignedIn):
+            answer.headers["www-authenticate"] = "Bearer"
+        return answer
+
+    async def _http_error(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        slug = "not-found" if error.status_code == 404 else "http"
+        answer = self.answer(request, error.status_code, slug, str(error.detail))
+        answer.headers.update(error.headers or {})
+        return answer
+
+    async def _invalid(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        faults = [{"at": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
+        return self.answer(request, 422, "invalid", "the request does not have the expected form", errors=faults)
+
+    async def _database_away(self, request: Request, error: Exception) -> Response:
+        LOG.error("database away: %s", str(error).splitlines()[0] if str(error) else type(error).__name__)
+        answer = self.answer(request, 503, "unavailable", "the database does not answer; try again in a few seconds")
+        answer.headers["retry-after"] = "5"
+        return answer
+
+    async def _last_resort(self, request: Request, error: Exception) -> Response:
+        return problem(500, "internal", "something went wrong on our side; it has been logged")

@@ -1,0 +1,203 @@
+-- Queries of the page, the REST interface and the live stream. %(site)s is the reader's own site; NULL reads all.
+
+-- name: create_account
+-- A new account; nothing comes back when the name is taken.
+INSERT INTO account (name, password, role, site)
+VALUES (%(name)s, %(password)s, %(role)s, (SELECT id FROM site WHERE code = %(site)s))
+ON CONFLICT (name) DO NOTHING RETURNING id
+
+-- name: find_account
+-- Who signs in with a name.
+SELECT id, password FROM account WHERE name = %(name)s AND NOT disabled
+
+-- name: account_named
+-- The id behind a name, disabled or not.
+SELECT id FROM account WHERE name = %(name)s
+
+-- name: set_password
+-- A new password ends the account's sessions (see end_sessions).
+UPDATE account SET password = %(password)s WHERE id = %(account)s
+
+-- name: end_sessions
+-- Sign an account out everywhere.
+DELETE FROM session WHERE account = %(account)s
+
+-- name: create_link
+-- A sign-in link.
+INSERT INTO signin_link (hash, account, expires_us) VALUES (%(hash)s, %(account)s, %(expires_us)s)
+
+-- name: link_is_live
+-- Whether a link can still be used; looking does not consume it.
+SELECT a.name FROM signin_link l JOIN account a ON a.id = l.account
+WHERE l.hash = %(hash)s AND l.used_us IS NULL AND l.expires_us > %(now_us)s AND NOT a.disabled
+
+-- name: use_link
+-- Consume a link, once.
+UPDATE signin_link l SET used_us = %(now_us)s FROM account a
+WHERE l.hash = %(hash)s AND l.used_us IS NULL AND l.expires_us > %(now_us)s AND a.id = l.account AND NOT a.disabled
+RETURNING l.account
+
+-- name: create_session
+-- Start a session.
+INSERT INTO session (hash, account, created_us, seen_us, expires_us)
+VALUES (%(hash)s, %(account)s, %(now_us)s, %(now_us)s, %(expires_us)s)
+
+-- name: drop_old_sessions
+-- Sessions and links past every limit.
+WITH links AS (DELETE FROM signin_link WHERE expires_us < %(now_us)s - 86400000000)
+DELETE FROM session WHERE expires_us < %(now_us)s OR seen_us < %(idle_us)s
+
+-- name: end_session
+-- Sign out.
+DELETE FROM session WHERE hash = %(hash)s
+
+-- name: read_session
+-- Whose session this is; sessions beyond their inactivity or absolute limit do not exist.
+SELECT a.id AS account, a.name, a.role, a.site, s.seen_us FROM session s JOIN account a ON a.id = s.account
+WHERE s.hash = %(hash)s AND NOT a.disabled AND s.expires_us > %(now_us)s AND s.seen_us > %(idle_us)s
+
+-- name: touch_session
+-- The session was used.
+UPDATE session SET seen_us = %(now_us)s WHERE hash = %(hash)s
+
+-- name: live_sessions
+-- Which of these sessions still hold.
+SELECT s.hash FROM session s JOIN account a ON a.id = s.account
+WHERE s.hash = ANY(%(hashes)s) AND NOT a.disabled AND s.expires_us > %(now_us)s AND s.seen_us > %(idle_us)s
+UNION ALL
+SELECT t.hash FROM api_token t JOIN account a ON a.id = t.account
+WHERE t.hash = ANY(%(hashes)s) AND NOT a.disabled AND t.expires_us > %(now_us)s
+
+-- name: create_token
+-- An API token.
+INSERT INTO api_token (hash, account, name, scopes, created_us, expires_us)
+VALUES (%(hash)s, %(account)s, %(name)s, %(scopes)s, %(now_us)s, %(expires_us)s)
+
+-- name: read_token
+-- Whose token this is.
+SELECT a.id AS account, a.name, a.role, a.site, t.scopes FROM api_token t JOIN account a ON a.id = t.account
+WHERE t.hash = %(hash)s AND NOT a.disabled AND t.expires_us > %(now_us)s
+
+-- name: sites
+-- Every site the reader may see, with its state; a site that was never analysed is unknown.
+SELECT s.id, s.code, s.name, s.name_en, s.kind, s.zone, s.capacity, s.hours, s.region AS region_code,
+       r.name AS region, r.name_en AS region_en, s.shard,
+       coalesce(st.state, 'unknown') AS state, coalesce(st.clock_us, 0) AS clock_us, coalesce(st.next_rule, '') AS next_rule,
+       st.next_deadline_us, coalesce(st.today_in, 0) AS today_in, coalesce(st.today_passages, 0) AS today_passages,
+       st.last_event_us, coalesce(st.detail, '{}') AS detail, sh.failing_since_us
+FROM site s JOIN region r ON r.code = s.region JOIN shard sh ON sh.id = s.shard LEFT JOIN site_status st ON st.site = s.id
+WHERE (%(site)s::integer IS NULL OR s.id = %(site)s) AND (%(code)s::text IS NULL OR s.code = %(code)s)
+ORDER BY array_position(ARRAY['alert', 'blind', 'attention', 'unknown', 'ok', 'closed'], coalesce(st.state, 'unknown')),
+         st.next_deadline_us NULLS LAST, s.name
+
+-- name: alerts
+-- Alerts the reader may see, newest first, below a cursor.
+SELECT a.id, a.rule, a.subject_kind, a.subject, a.site, s.code AS site_code, s.name AS site_name, s.name_en AS site_name_en,
+       r.name AS region, r.name_en AS region_en, coalesce(s.zone, 'Asia/Shanghai') AS zone,
+       a.state, a.severity, a.begin_us, a.detected_us, a.end_us, a.late, a.reason, a.evidence, a.version, a.assignee,
+       a.outcome, a.note
+FROM alert a LEFT JOIN site s ON s.id = a.site LEFT JOIN region r ON r.code = s.region
+WHERE (%(site)s::integer IS NULL OR a.site = %(site)s)
+  AND (%(id)s::bigint IS NULL OR a.id = %(id)s)
+  AND (%(of)s::text IS NULL OR s.code = %(of)s)
+  AND (%(states)s::text[] IS NULL OR a.state = ANY(%(states)s))
+  AND (%(below)s::bigint IS NULL OR a.id < %(below)s)
+ORDER BY a.id DESC LIMIT %(limit)s
+
+-- name: pending
+-- Alerts that wait for someone: untaken first, the gravest first.
+SELECT a.id, a.rule, a.subject_kind, a.subject, a.site, s.code AS site_code, s.name AS site_name, s.name_en AS site_name_en,
+       r.name AS region, r.name_en AS region_en, coalesce(s.zone, 'Asia/Shanghai') AS zone,
+       a.state, a.severity, a.begin_us, a.detected_us, a.end_us, a.late, a.reason, a.evidence, a.version, a.assignee,
+       a.outcome, a.note
+FROM alert a LEFT JOIN site s ON s.id = a.site LEFT JOIN region r ON r.code = s.region
+WHERE a.state IN ('open', 'acknowledged') AND (%(site)s::integer IS NULL OR a.site = %(site)s)
+ORDER BY a.state = 'acknowledged', array_position(ARRAY['urgent', 'major', 'minor'], a.severity), a.begin_us DESC, a.id DESC
+LIMIT %(limit)s
+
+-- name: changes
+-- The history of one alert.
+SELECT version, at_us, who, what, why FROM alert_change WHERE alert = %(alert)s ORDER BY id
+
+-- name: snapshot
+-- Everything below this transaction is decided: a reader that stays below it skips no late commit.
+SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+
+-- name: alert_changes_after
+-- Changes of alerts after a cursor, oldest first, for a program that follows; only decided transactions.
+SELECT c.changed::text::bigint AS xid, c.id, c.alert, c.version, c.at_us, c.who, c.what, c.why
+FROM alert_change c JOIN alert a ON a.id = c.alert LEFT JOIN site s ON s.id = a.site
+WHERE (c.changed, c.id) > (%(xid)s::text::xid8, %(id)s::bigint) AND c.changed >= %(xid)s::text::xid8
+  AND c.changed < pg_snapshot_xmin(pg_current_snapshot())
+  AND (%(site)s::integer IS NULL OR a.site = %(site)s)
+  AND (%(of)s::text IS NULL OR s.code = %(of)s)
+  AND (%(states)s::text[] IS NULL OR a.state = ANY(%(states)s))
+ORDER BY c.changed, c.id LIMIT %(limit)s
+
+-- name: live_changes
+-- What the hub has not seen: kind, id, site; and the edge to start from next time.
+WITH edge AS MATERIALIZED (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS xmin)
+SELECT 'edge' AS kind, xmin::text::bigint AS id, NULL::integer AS site FROM edge
+UNION ALL
+SELECT 'alert', a.id, a.site FROM alert_change c JOIN alert a ON a.id = c.alert
+WHERE c.changed >= %(after)s::text::xid8 AND c.changed < (SELECT xmin FROM edge)
+UNION ALL
+SELECT 'site', 0, st.site FROM site_status st
+WHERE st.changed >= %(after)s::text::xid8 AND st.changed < (SELECT xmin FROM edge)
+
+-- name: failing
+-- Shards whose analyzer has failed.
+SELECT id, failing_since_us FROM shard WHERE failing_since_us IS NOT NULL ORDER BY id
+
+-- name: site_shards
+-- Which sites a shard has.
+SELECT id, shard FROM site
+
+-- name: evidence
+-- The stored events an alert rests on, in their order.
+WITH wanted AS (
+    SELECT f.pos, f.shard, f.first + (x.value ->> 3)::integer AS ordinal
+    FROM jsonb_array_elements(%(evidence)s::jsonb) x
+    JOIN frame f ON f.gateway = (x.value ->> 0)::integer AND f.stream = (x.value ->> 1)::bigint AND f.seq = (x.value ->> 2)::bigint
+)
+SELECT e.t_us, e.kind::integer AS kind, e.a, e.b, e.d_in, e.d_out, coalesce(p.name, d.name, '') AS place,
+       coalesce(nullif(p.name_en, ''), p.name, d.name, '') AS place_en
+FROM wanted w JOIN event e ON e.pos = w.pos AND e.shard = w.shard AND e.ordinal = w.ordinal
+LEFT JOIN place p ON p.id = e.place LEFT JOIN device d ON d.id = e.device
+UNION ALL
+SELECT e.t_us, 4, e.result, e.list_role, 0, 0, coalesce(p.name, d.name, ''), coalesce(nullif(p.name_en, ''), p.name, d.name, '')
+FROM wanted w JOIN passage e ON e.pos = w.pos AND e.shard = w.shard AND e.ordinal = w.ordinal
+LEFT JOIN place p ON p.id = e.place LEFT JOIN device d ON d.id = e.device
+ORDER BY 1
+
+-- name: devices
+-- Devices where the reader may look, with the last time each was heard.
+SELECT d.id, d.identity, d.class AS class_, d.name, g.code AS gateway, p.name AS place, p.name_en AS place_en, s.code AS site_code,
+       s.name AS site_name, s.name_en AS site_name_en, coalesce(s.zone, 'Asia/Shanghai') AS zone, g.suspended,
+       (SELECT max(c.through_us) FROM coverage c WHERE c.gateway = g.id) AS gateway_seen_us,
+       greatest((SELECT e.t_us FROM event e WHERE e.device = d.id ORDER BY e.t_us DESC LIMIT 1),
+                (SELECT e.t_us FROM passage e WHERE e.device = d.id ORDER BY e.t_us DESC LIMIT 1)) AS last_us
+FROM device d JOIN gateway g ON g.id = d.gateway LEFT JOIN mounting m ON m.device = d.id AND m.to_us IS NULL
+LEFT JOIN place p ON p.id = m.place LEFT JOIN site s ON s.id = p.site
+WHERE (%(site)s::integer IS NULL OR s.id = %(site)s) AND (%(code)s::text IS NULL OR s.code = %(code)s)
+ORDER BY s.name NULLS FIRST, p.name, d.identity LIMIT 2000
+
+-- name: unclaimed
+-- Devices that known gateways hear and nobody has entered.
+SELECT g.code AS gateway, u.identity, u.first_us, u.last_us, u.events, u.kinds
+FROM unclaimed u JOIN gateway g ON g.id = u.gateway ORDER BY u.last_us DESC LIMIT 500
+
+-- name: footfall
+-- People of a site by hour between two times.
+SELECT h.hour_us, sum(h.people_in)::bigint AS people_in, sum(h.passages)::bigint AS passages
+FROM rollup_hour h JOIN place p ON p.id = h.place
+WHERE p.site = %(of)s AND h.hour_us >= %(from_us)s AND h.hour_us < %(to_us)s GROUP BY h.hour_us ORDER BY h.hour_us
+
+-- name: dead_letters
+-- Pushes that were given up.
+SELECT o.id, o.alert, o.version, e.name AS endpoint, o.attempts, o.last_status, o.last_error, o.done_us
+FROM outbox o JOIN endpoint e ON e.id = o.endpoint WHERE o.state = 'dead' ORDER BY o.id DESC LIMIT 200
+
+-- name: push_counts
+-- How the outbox stands.
+SELECT state, count(*) FROM outbox GROUP BY state

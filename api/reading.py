@@ -1,0 +1,259 @@
+"""Reads what the page, the REST interface and the live stream show, never more than the reader's own part.
+
+One decision: the reader's site is a parameter of every query (NULL for an admin), so that what is foreign is not found
+rather than forbidden, and no caller can forget to check.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+
+from ingest.store.queries import Queries
+
+Connection = AsyncConnection[Any]
+SQL = Queries("api")
+T = TypeVar("T")
+PENDING = 100
+"""Most alerts the overview lists; the history has the rest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteRow:
+    """A site and its state. failing_since_us: its analyzer failed then and has not recovered."""
+
+    id: int
+    code: str
+    name: str
+    name_en: str
+    kind: str
+    zone: str
+    capacity: int | None
+    hours: dict[str, list[list[str]]]
+    region_code: str
+    region: str
+    region_en: str
+    shard: int
+    state: str
+    clock_us: int
+    next_rule: str
+    next_deadline_us: int | None
+    today_in: int
+    today_passages: int
+    last_event_us: int | None
+    detail: dict[str, Any]
+    failing_since_us: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertRow:
+    """An alert with the names of its site; a gateway's may have none."""
+
+    id: int
+    rule: str
+    subject_kind: str
+    subject: int
+    site: int | None
+    site_code: str | None
+    site_name: str | None
+    site_name_en: str | None
+    region: str | None
+    region_en: str | None
+    zone: str
+    state: str
+    severity: str
+    begin_us: int
+    detected_us: int
+    end_us: int | None
+    late: bool
+    reason: dict[str, Any]
+    evidence: list[list[int]]
+    version: int
+    assignee: str
+    outcome: str | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeRow:
+    """One change of an alert."""
+
+    version: int
+    at_us: int
+    who: str
+    what: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowedRow:
+    """One change of any alert, for a program that follows; (xid, id) is its place in the order."""
+
+    xid: int
+    id: int
+    alert: int
+    version: int
+    at_us: int
+    who: str
+    what: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceRow:
+    """A stored event that an alert rests on."""
+
+    t_us: int
+    kind: int
+    a: int
+    b: int
+    d_in: int
+    d_out: int
+    place: str
+    place_en: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceRow:
+    """A device, where it is mounted, and when it and its gateway were last heard."""
+
+    id: int
+    identity: str
+    class_: str
+    name: str
+    gateway: str
+    place: str | None
+    place_en: str | None
+    site_code: str | None
+    site_name: str | None
+    site_name_en: str | None
+    zone: str
+    suspended: bool
+    gateway_seen_us: int | None
+    last_us: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnclaimedRow:
+    """An unknown device of a known gateway."""
+
+    gateway: str
+    identity: str
+    first_us: int
+    last_us: int
+    events: int
+    kinds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HourRow:
+    """People of a site in one hour."""
+
+    hour_us: int
+    people_in: int
+    passages: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadRow:
+    """A push that was given up."""
+
+    id: int
+    alert: int
+    version: int
+    endpoint: str
+    attempts: int
+    last_status: int | None
+    last_error: str
+    done_us: int | None
+
+
+async def _all(conn: Connection, row: type[T], query: str, **values: object) -> list[T]:
+    async with conn.cursor(row_factory=class_row(row)) as cursor:
+        await cursor.execute(SQL[query], values)
+        return await cursor.fetchall()
+
+
+async def sites(conn: Connection, site: int | None, code: str | None = None) -> list[SiteRow]:
+    """Return the sites, gravest state first; only the one of that code if given."""
+    return await _all(conn, SiteRow, "sites", site=site, code=code)
+
+
+async def alerts(
+    conn: Connection,
+    site: int | None,
+    *,
+    states: Sequence[str] | None = None,
+    of: str | None = None,
+    below: int | None = None,
+    limit: int = 50,
+) -> list[AlertRow]:
+    """Return alerts, newest first. of: code of a site. below: only ids smaller than this."""
+    chosen = list(states) if states else None
+    return await _all(conn, AlertRow, "alerts", site=site, id=None, of=of, states=chosen, below=below, limit=limit)
+
+
+async def alert(conn: Connection, site: int | None, number: int) -> AlertRow | None:
+    """Return one alert, or None when there is none or it belongs to another site."""
+    rows = await _all(conn, AlertRow, "alerts", site=site, id=number, of=None, states=None, below=None, limit=1)
+    return rows[0] if rows else None
+
+
+async def pending(conn: Connection, site: int | None) -> list[AlertRow]:
+    """Return the alerts that wait for someone: untaken first, the gravest first, at most `PENDING`."""
+    return await _all(conn, AlertRow, "pending", site=site, limit=PENDING)
+
+
+async def changes(conn: Connection, number: int) -> list[ChangeRow]:
+    """Return an alert's history, oldest first. The caller has checked that the reader may see the alert."""
+    return await _all(conn, ChangeRow, "changes", alert=number)
+
+
+async def follow(
+    conn: Connection, site: int | None, after: tuple[int, int], states: Sequence[str] | None, of: str | None, limit: int
+) -> list[FollowedRow]:
+    """Return decided changes after the cursor, oldest first: whoever continues at the last one misses no late commit."""
+    chosen = list(states) if states else None
+    values = {"xid": str(after[0]), "id": after[1], "site": site, "states": chosen, "of": of, "limit": limit}
+    return await _all(conn, FollowedRow, "alert_changes_after", **values)
+
+
+async def snapshot(conn: Connection) -> int:
+    """Return the oldest transaction that is not decided yet."""
+    row = await (await conn.execute(SQL["snapshot"])).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def evidence(conn: Connection, found: AlertRow) -> list[EvidenceRow]:
+    """Return the stored events an alert rests on, in time order."""
+    body = msgspec.json.encode(found.evidence).decode()
+    return await _all(conn, EvidenceRow, "evidence", evidence=body) if found.evidence else []
+
+
+async def devices(conn: Connection, site: int | None, code: str | None = None) -> list[DeviceRow]:
+    """Return devices, those without a place first."""
+    return await _all(conn, DeviceRow, "devices", site=site, code=code)
+
+
+async def unclaimed(conn: Connection) -> list[UnclaimedRow]:
+    """Return unknown devices, last heard first."""
+    return await _all(conn, UnclaimedRow, "unclaimed")
+
+
+async def footfall(conn: Connection, of: int, from_us: int, to_us: int) -> list[HourRow]:
+    """Return a site's people by UTC hour in [from_us, to_us)."""
+    return await _all(conn, HourRow, "footfall", of=of, from_us=from_us, to_us=to_us)
+
+
+async def dead_letters(conn: Connection) -> list[DeadRow]:
+    """Return the pushes that were given up, newest first."""
+    return await _all(conn, DeadRow, "dead_letters")
+
+
+async def push_counts(conn: Connection) -> dict[str, int]:
+    """Return how many outbox rows are in each state."""
+    return dict(await (await conn.execute(SQL["push_counts"])).fetchall())

@@ -1,0 +1,256 @@
+"""The REST interface, version 1: what the page shows, for programs.
+
+One decision: whoever follows alerts does so by transaction order below the oldest undecided one, so that a cursor never
+passes a change that commits late.
+"""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import JSONResponse, Response
+
+from analytics import reasons
+from api import acting, reading
+from api.access import Actor, Reader
+from api.console import console
+from api.errors import BadRequest, NotFound
+from gateway.clock import now_us
+
+router = APIRouter(prefix="/api/v1")
+
+State = Literal["open", "acknowledged", "resolved", "cleared", "retracted", "expired"]
+Limit = Annotated[int, Query(ge=1, le=200)]
+Number = Annotated[int, Field(ge=1, lt=2**63)]
+
+
+class Me(BaseModel):
+    """Who is asking."""
+
+    name: str
+    role: str
+    scopes: list[str]
+
+
+class Site(BaseModel):
+    """A site and its state. Times are microseconds since 1970 (UTC)."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    code: str
+    name: str
+    name_en: str
+    kind: str
+    region_code: str
+    region: str
+    zone: str
+    capacity: int | None
+    state: str
+    clock_us: int
+    next_rule: str
+    next_deadline_us: int | None
+    today_in: int
+    today_passages: int
+    last_event_us: int | None
+    not_analysed_since_us: int | None = Field(validation_alias="failing_since_us")
+
+
+class SiteDetail(Site):
+    """A site with its places and latest events."""
+
+    detail: dict[str, Any]
+
+
+class Alert(BaseModel):
+    """An alert. reason: {"code": …} and its numbers; text: the same in words."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    rule: str
+    subject_kind: str
+    subject: int
+    site_code: str | None
+    state: str
+    severity: str
+    begin_us: int
+    detected_us: int
+    end_us: int | None
+    late: bool
+    reason: dict[str, Any]
+    text: dict[str, str]
+    version: int
+    assignee: str
+    outcome: str | None
+    note: str
+
+
+class Change(BaseModel):
+    """One change of an alert."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    version: int
+    at_us: int
+    who: str
+    what: str
+    why: str
+
+
+class FollowedChange(Change):
+    """One change of any alert."""
+
+    alert: int
+
+
+class Alerts(BaseModel):
+    """Alerts, newest first. cursor: for the next page, null on the last. after: where to start following changes."""
+
+    items: list[Alert]
+    cursor: str | None
+    after: str
+
+
+class Followed(BaseModel):
+    """Changes since a cursor, oldest first, and the alerts they changed as they are now."""
+
+    changes: list[FollowedChange]
+    items: list[Alert]
+    after: str
+
+
+class Acknowledge(BaseModel):
+    """The version that was looked at."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: Number
+
+
+class Resolve(Acknowledge):
+    """How it came out."""
+
+    outcome: Literal["real", "false_alarm", "device_fault", "drill"]
+    note: str = Field(default="", max_length=acting.MAX_NOTE)
+
+
+def _alert(row: reading.AlertRow) -> Alert:
+    text = {lang: reasons.render(row.rule, row.reason, lang, row.zone) for lang in ("zh", "en")}
+    fields = {name: getattr(row, name) for name in Alert.model_fields if name != "text"}
+    return Alert(**fields, text=text)
+
+
+@router.get("/me")
+async def me(who: Reader) -> Me:
+    """Who is asking."""
+    return Me(name=who.name, role=who.role, scopes=sorted(who.scopes))
+
+
+@router.get("/sites")
+async def sites(request: Request, who: Reader) -> list[Site]:
+    """Every site the reader may see, gravest state first."""
+    async with console(request).pool.connection() as conn:
+        return [Site.model_validate(row) for row in await reading.sites(conn, who.site)]
+
+
+@router.get("/sites/{code}")
+async def site(request: Request, who: Reader, code: str) -> SiteDetail:
+    """One site."""
+    async with console(request).pool.connection() as conn:
+        rows = await reading.sites(conn, who.site, code)
+    if not rows:
+        raise NotFound(f"there is no site {code!r}")
+    return SiteDetail.model_validate(rows[0])
+
+
+@router.get("/alerts")
+async def alerts(
+    request: Request,
+    who: Reader,
+    state: Annotated[list[State] | None, Query()] = None,
+    site: str | None = None,
+    cursor: str | None = None,
+    after: str | None = None,
+    limit: Limit = 50,
+) -> Alerts | Followed:
+    """Alerts, newest first, page by page with `cursor`; or, with `after`, what has changed since, oldest first."""
+    if after is not None and cursor is not None:
+        raise BadRequest("cursor leads to older pages, after to newer changes; send one of them")
+    below = None if cursor is None else _number(cursor)
+    async with console(request).pool.connection() as conn:
+        if after is not None:
+            return await _followed(conn, who.site, _position(after), state, site, limit)
+        edge = await reading.snapshot(conn)  # read first: what commits from here on comes by `after`
+        rows = await reading.alerts(conn, who.site, states=state, of=site, below=below, limit=limit + 1)
+    more = len(rows) > limit
+    return Alerts(items=[_alert(r) for r in rows[:limit]], cursor=str(rows[limit - 1].id) if more else None, after=f"{edge}-0")
+
+
+async def _followed(
+    conn: reading.Connection, own: int | None, after: tuple[int, int], states: list[State] | None, of: str | None, limit: int
+) -> Followed:
+    found = await reading.follow(conn, own, after, states, of, limit)
+    rows = [await reading.alert(conn, own, number) for number in dict.fromkeys(c.alert for c in found)]
+    last = (found[-1].xid, found[-1].id) if found else after
+    return Followed(
+        changes=[FollowedChange.model_validate(c, from_attributes=True) for c in found],
+        items=[_alert(row) for row in rows if row],
+        after=f"{last[0]}-{last[1]}",
+    )
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
+        raise BadRequest("this is not a cursor of ours; start without one")
+    return int(text)
+
+
+def _position(text: str) -> tuple[int, int]:
+    xid, dash, number = text.partition("-")
+    if not dash:
+        raise BadRequest("this is not a cursor of ours; start without one")
+    return _number(xid), _number(number)
+
+
+@router.get("/alerts/{number}")
+async def alert(request: Request, who: Reader, number: int) -> Alert:
+    """One alert."""
+    async with console(request).pool.connection() as conn:
+        return _alert(await _found(conn, who.site, number))
+
+
+@router.get("/alerts/{number}/changes")
+async def changes(request: Request, who: Reader, number: int) -> list[Change]:
+    """An alert's history, oldest first."""
+    async with console(request).pool.connection() as conn:
+        await _found(conn, who.site, number)
+        return [Change.model_validate(c) for c in await reading.changes(conn, number)]
+
+
+@router.post("/alerts/{number}/acknowledge")
+async def acknowledge(request: Request, who: Actor, number: int, body: Acknowledge) -> Alert:
+    """Take an alert over; 409 when someone was faster."""
+    async with console(request).pool.connection() as conn:
+        await acting.acknowledge(conn, who, number, body.version, now_us())
+        return _alert(await _found(conn, who.site, number))
+
+
+@router.post("/alerts/{number}/resolve")
+async def resolve(request: Request, who: Actor, number: int, body: Resolve) -> Alert:
+    """Resolve an alert with its outcome; 409 when someone was faster."""
+    async with console(request).pool.connection() as conn:
+        await acting.resolve(conn, who, number, body.version, body.outcome, body.note, now_us())
+        return _alert(await _found(conn, who.site, number))
+
+
+async def _found(conn: reading.Connection, own: int | None, number: int) -> reading.AlertRow:
+    row = await reading.alert(conn, own, number) if 0 < number < 2**63 else None
+    if row is None:
+        raise NotFound(f"there is no alert {number}")
+    return row
+
+
+@router.get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request, who: Reader) -> Response:
+    """This interface, described (OpenAPI)."""
+    return JSONResponse(request.app.openapi())

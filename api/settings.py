@@ -1,0 +1,30 @@
+"""What the application must be told to start."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
+    """Where the data is and under which name people reach the page."""
+
+    database_url: str
+    """PostgreSQL connection string."""
+    public_url: str
+    """What stands in people's address bar, e.g. "http://127.0.0.1:8080"; unsafe requests must come from this origin."""
+    allowed_hosts: Sequence[str] = ("127.0.0.1", "localhost")
+    """Host headers that are answered; anything else gets 400."""
+    secure_cookies: bool = False
+    """True wherever the page is served over https: `__Host-` cookies with Secure."""
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port of the public address, as browsers write Origin."""
+        parts = urlsplit(self.public_url)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    @property
+    def session_cookie(self) -> str:
+        """Name of the session cookie."""
+        return "__Host-session" if self.secure_cookies else "session"

@@ -1,0 +1,1 @@
+"""The staff page: server-rendered, live by fragments, usable without JavaScript."""

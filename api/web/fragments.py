@@ -1,0 +1,123 @@
+"""The parts of pages that live: each is read and rendered by its topic.
+
+    alerts, counters, sites, banner          what the reader may see of these
+    site:<id>, pending:<id>, banner:<id>     one site's
+    alert:<id>                               one alert
+
+One decision: whether a reader may have a topic is settled once, by `allowed`, when a page or stream asks for it.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import jinja2
+from psycopg import AsyncConnection
+
+from api import reading
+from api.accounts import Principal
+from api.web import views
+from api.web.i18n import Say, day_start_us
+from gateway.clock import DAY_US
+
+Connection = AsyncConnection[Any]
+LISTS = frozenset({"alerts", "counters", "sites", "banner"})
+OF_SITE = frozenset({"site", "pending", "banner"})
+MAX_TOPICS = 12
+"""Most topics one page may follow."""
+
+
+class Fragments:
+    """Renders topics."""
+
+    def __init__(self, templates: jinja2.Environment) -> None:
+        self._templates = templates
+        self._makers: dict[str, Callable[[Connection, str, int | None, Say], Awaitable[str]]] = {
+            "alerts": self._alerts,
+            "counters": self._counters,
+            "sites": self._sites,
+            "banner": self._banner,
+            "site": self._site,
+            "pending": self._pending,
+            "alert": self._alert,
+        }
+
+    async def render(self, conn: Connection, topic: str, site: int | None, say: Say) -> str:
+        """Return the topic's HTML; empty if what it was about is gone. site: the reader's own, None for an admin."""
+        name, _, number = topic.partition(":")
+        return await self._makers[name](conn, number, site, say)
+
+    def _fill(self, template: str, say: Say, **values: object) -> str:
+        return self._templates.get_template(template).render(say=say, **values)
+
+    async def _alerts(self, conn: Connection, _: str, site: int | None, say: Say) -> str:
+        rows = await reading.pending(conn, site)
+        more = len(rows) == reading.PENDING
+        return self._fill("_alerts.html", say, alerts=[views.alert(r, say) for r in rows], topic="alerts", more=more)
+
+    async def _pending(self, conn: Connection, number: str, _: int | None, say: Say) -> str:
+        rows = await reading.pending(conn, int(number))
+        topic = f"pending:{number}"
+        return self._fill("_alerts.html", say, alerts=[views.alert(r, say) for r in rows], topic=topic, more=False)
+
+    async def _counters(self, conn: Connection, _: str, site: int | None, say: Say) -> str:
+        return self._fill("_counters.html", say, counters=views.counters(await reading.sites(conn, site), say))
+
+    async def _sites(self, conn: Connection, _: str, site: int | None, say: Say) -> str:
+        rows = await reading.sites(conn, site)
+        return self._fill("_sites.html", say, sites=[views.site(r, say) for r in rows], topic="sites")
+
+    async def _banner(self, conn: Connection, number: str, site: int | None, say: Say) -> str:
+        rows = await reading.sites(conn, int(number) if number else site)
+        topic = f"banner:{number}" if number else "banner"
+        return self._fill("_banner.html", say, banners=views.banners(rows, say), topic=topic)
+
+    async def _site(self, conn: Connection, number: str, _: int | None, say: Say) -> str:
+        rows = await reading.sites(conn, int(number))
+        if not rows:
+            return ""
+        row = rows[0]
+        start = day_start_us(say.now_us, row.zone)
+        hours = await reading.footfall(conn, row.id, start, start + DAY_US)
+        return self._fill(
+            "_site.html",
+            say,
+            site=views.site(row, say),
+            places=views.places(row, say),
+            recent=views.recent(row, say),
+            flow=views.flow(row, hours, start, say),
+        )
+
+    async def _alert(self, conn: Connection, number: str, _: int | None, say: Say) -> str:
+        row = await reading.alert(conn, None, int(number))
+        if row is None:
+            return ""
+        return self._fill(
+            "_alert.html",
+            say,
+            alert=views.alert(row, say),
+            row=row,
+            began=say.clock(row.begin_us, row.zone),
+            detected=say.clock(row.detected_us, row.zone),
+            ended=say.clock(row.end_us, row.zone) if row.end_us is not None else "",
+            changes=[views.change(c, row.zone, say) for c in await reading.changes(conn, row.id)],
+            evidence=views.evidence(await reading.evidence(conn, row), row.zone, say),
+        )
+
+
+async def allowed(conn: Connection, topics: list[str], who: Principal) -> bool:
+    """Tell whether these topics exist and are the reader's to see: a foreign one is as good as none."""
+    if not 0 < len(topics) <= MAX_TOPICS:
+        return False
+    for topic in topics:
+        name, colon, number = topic.partition(":")
+        if not colon:
+            if name not in LISTS:
+                return False
+        elif not (number.isascii() and number.isdecimal() and len(number) < 10):
+            return False
+        elif name == "alert":
+            if await reading.alert(conn, who.site, int(number)) is None:
+                return False
+        elif name not in OF_SITE or (who.site or int(number)) != int(number):
+            return False
+    return True

@@ -1,0 +1,259 @@
+"""The live hub: learns from the database what has changed and tells every open page, queueing nothing per page.
+
+    alert_change, site_status ──(xid8 below the oldest undecided transaction)──▶ revision per topic
+                                                                                      │ rendered once per revision
+    page A (has revision 12), page B (has 9) ◀── fragments of the topics that are newer ┘ and language, shared
+
+One decision: the hub keeps only the latest revision per topic. A page that was away asks with the revision it has and
+gets the present state of whatever is newer, so nothing can be missed and nothing can pile up. Revisions belong to this
+process (`boot`); a page from another process or an earlier start gets everything once.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from api.accounts import IDLE_US
+from api.errors import TooManyAttempts
+from api.web.i18n import Say
+from gateway.clock import MINUTE_US, SECOND_US, now_us
+from ingest.store.queries import Queries
+
+LOG = logging.getLogger("api.live")
+SQL = Queries("api")
+
+POLL_S = 0.5
+GATHER_S = 0.05
+"""After a wake-up the hub lets this pass, so that a burst of commits is one revision."""
+CHECK_US = 2 * SECOND_US
+BEAT_S = 15.0
+MAX_TOPICS = 10_000
+"""Revisions and fragments remembered; beyond, all are forgotten and every page is brought up to date once."""
+MAX_STREAMS = 500
+MAX_STREAMS_EACH = 20
+INTERVAL_S = {"alerts": 0.25, "pending": 0.25, "alert": 0.25}
+"""Shortest time between two updates of a topic; everything else waits `SLOW_S`."""
+SLOW_S = 1.0
+
+Connection = AsyncConnection[Any]
+Render = Callable[[Connection, str, int | None, Say], Awaitable[str]]
+"""(connection, topic, site of the reader or None, language) → HTML of the fragment."""
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """An open stream: whose it is, and whether it must close."""
+
+    key: bytes
+    ended: bool = False
+
+
+@dataclass(slots=True)
+class Hub:
+    """One per process. `run` feeds it; `stream` serves a page."""
+
+    database_url: str
+    pool: AsyncConnectionPool[Connection]
+    render: Render
+    boot: str = field(default_factory=lambda: secrets.token_hex(4))
+    revision: int = 0
+    closing: bool = False
+    healthy: bool = False
+    _floor: int = 0
+    _latest: dict[str, int] = field(default_factory=dict)
+    _fragments: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
+    _rendering: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _tickets: set[Ticket] = field(default_factory=set)
+    _after: int | None = None
+    _failing: list[tuple[int, int]] = field(default_factory=list)
+    _minute: int = 0
+    _checked_us: int = 0
+
+    def position(self) -> str:
+        """What a page carries: read it before reading the database, so that nothing falls between."""
+        return f"{self.boot}:{self.revision}"
+
+    def latest(self, key: str) -> int:
+        """Revision at which the topic last changed."""
+        return max(self._latest.get(key, 0), self._floor)
+
+    def touch(self, keys: Iterable[str]) -> None:
+        """Note that topics have changed, as one new revision."""
+        self.revision += 1
+        self._latest |= dict.fromkeys(keys, self.revision)
+        if len(self._latest) > MAX_TOPICS:
+            self._forget()
+        self._ring()
+
+    def close(self) -> None:
+        """End every stream, for shutting down."""
+        self.closing = True
+        self._ring()
+
+    def _forget(self) -> None:
+        self._latest.clear()
+        self._fragments.clear()
+        self._floor = self.revision
+
+    def _ring(self) -> None:
+        self._wake.set()
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Feed the hub for ever; a database that goes away is tried again, and nothing of the time between is missed."""
+        while True:
+            try:
+                async with await AsyncConnection.connect(self.database_url, autocommit=True) as conn:
+                    await self._feed(conn)
+            except (psycopg.Error, OSError) as error:
+                self.healthy = False
+                LOG.warning("live updates wait for the database: %s", error)
+                await asyncio.sleep(1)
+
+    async def _feed(self, conn: Connection) -> None:
+        await conn.execute("LISTEN smartcare")
+        while True:
+            now = now_us()
+            await self._poll(conn, now)
+            self.healthy = True
+            heard = [n async for n in conn.notifies(timeout=POLL_S, stop_after=1)]
+            if heard:
+                await asyncio.sleep(GATHER_S)
+
+    async def _poll(self, conn: Connection, now: int) -> None:
+        keys: set[str] = set()
+        if self._after is None:
+            row = await (await conn.execute(SQL["snapshot"])).fetchone()
+            assert row is not None
+            self._after = int(row[0])
+            self.revision += 1
+            self._forget()  # what was read before this moment may miss something
+        edge, failing = self._after, await (await conn.execute(SQL["failing"])).fetchall()
+        for kind, number, site in await (await conn.execute(SQL["live_changes"], {"after": str(self._after)})).fetchall():
+            if kind == "edge":
+                edge = number
+            else:
+                keys |= _touched(kind, number, site)
+        if failing != self._failing:
+            keys |= await self._analysers(conn, {shard for shard, _ in set(failing) ^ set(self._failing)})
+        self._after, self._failing = edge, failing  # only now: had anything above failed, it would be asked again
+        if now // MINUTE_US != self._minute:  # "18 minutes left" grows old by itself
+            self._minute = now // MINUTE_US
+            self.revision += 1
+            self._forget()
+            self._ring()
+        if keys:
+            self.touch(keys)
+        if now - self._checked_us >= CHECK_US and self._tickets:
+            self._checked_us = now
+            await self._end_strangers(conn, now)
+
+    async def _analysers(self, conn: Connection, shards: set[int]) -> set[str]:
+        sites = await (await conn.execute(SQL["site_shards"])).fetchall()
+        return {key for site, shard in sites if shard in shards for key in _touched("site", 0, site)}
+
+    async def _end_strangers(self, conn: Connection, now: int) -> None:
+        values = {"hashes": [t.key for t in self._tickets], "now_us": now, "idle_us": now - IDLE_US}
+        live = {bytes(key) for (key,) in await (await conn.execute(SQL["live_sessions"], values)).fetchall()}
+        for ticket in self._tickets:
+            ticket.ended = ticket.key not in live
+        self._ring()
+
+    async def fragment(self, topic: str, site: int | None, lang: str) -> str:
+        """Return the topic's HTML, rendered at most once per revision and language for all readers of the same part."""
+        key = topic_key(topic, site)
+        async with self._rendering:
+            known = self._fragments.get((key, lang))
+            if known and known[0] >= self.latest(key):
+                return known[1]
+            revision = self.revision
+            async with self.pool.connection() as conn:
+                html = await self.render(conn, topic, site, Say(lang, now_us()))
+            self._fragments[key, lang] = revision, html
+            return html
+
+    def open(self, key: bytes) -> Ticket:
+        """Admit a stream. Raises TooManyAttempts beyond the limits. `shut` it when it is over."""
+        if len(self._tickets) >= MAX_STREAMS or sum(t.key == key for t in self._tickets) >= MAX_STREAMS_EACH:
+            raise TooManyAttempts("too many live pages are open; close some", retry_after=30)
+        ticket = Ticket(key)
+        self._tickets.add(ticket)
+        return ticket
+
+    def shut(self, ticket: Ticket) -> None:
+        """Forget a stream."""
+        self._tickets.discard(ticket)
+
+    async def stream(self, ticket: Ticket, topics: list[str], site: int | None, lang: str, position: str) -> AsyncIterator[bytes]:
+        """Yield server-sent events until the session ends: "fragment" (with id), "caught-up" and "beat" (without), "bye"."""
+        boot, _, number = position.partition(":")
+        start = int(number) if boot == self.boot and number.isdecimal() else -1
+        sent = dict.fromkeys(topics, start)
+        shown: dict[str, str] = {}
+        due_at = dict.fromkeys(topics, 0.0)
+        clock = asyncio.get_running_loop().time
+        beat_at, caught_up = clock() + BEAT_S, False
+        yield b"retry: 2000\n\n"
+        while not (self.closing or ticket.ended):
+            wake, now = self._wake, clock()
+            behind = [t for t in topics if self.latest(topic_key(t, site)) > sent[t]]
+            for topic in behind:
+                if due_at[topic] > now:
+                    continue
+                revision = self.revision
+                html = await self.fragment(topic, site, lang)
+                sent[topic], due_at[topic] = revision, clock() + INTERVAL_S.get(topic.partition(":")[0], SLOW_S)
+                if shown.get(topic) != html:
+                    shown[topic] = html
+                    yield event("fragment", {"topic": topic, "html": html}, f"{self.boot}:{self._resume(sent, site)}")
+            waiting = [due_at[t] for t in behind if self.latest(topic_key(t, site)) > sent[t]]
+            if not (waiting or caught_up):
+                caught_up = True
+                yield event("caught-up", {}, f"{self.boot}:{self._resume(sent, site)}")
+            if beat_at <= clock():
+                beat_at = clock() + BEAT_S
+                if self.healthy:  # without a database nothing is live: let the page notice
+                    yield event("beat", {})
+            await _wait(wake, min([beat_at, *waiting]) - clock())
+        if ticket.ended:
+            yield event("bye", {})
+
+    def _resume(self, sent: dict[str, int], site: int | None) -> int:
+        """The revision up to which this page has everything: below the oldest change it still waits for."""
+        waits = [self.latest(topic_key(t, site)) - 1 for t, has in sent.items() if self.latest(topic_key(t, site)) > has]
+        return min([self.revision, *waits])
+
+
+def topic_key(topic: str, site: int | None) -> str:
+    """What a topic's revision is kept under: the lists differ by what the reader may see, single things do not."""
+    return topic if ":" in topic else f"{topic}@{site or '*'}"
+
+
+def _touched(kind: str, number: int, site: int | None) -> set[str]:
+    names = ("alerts",) if kind == "alert" else ("counters", "sites", "banner")
+    keys = {topic_key(name, scope) for name in names for scope in (None, site)}
+    single = (f"alert:{number}", f"pending:{site}") if kind == "alert" else (f"site:{site}", f"banner:{site}")
+    return keys | set(single)
+
+
+def event(name: str, data: dict[str, str], identity: str = "") -> bytes:
+    """Write one server-sent event; JSON keeps the data on one line."""
+    head = f"id: {identity}\n" if identity else ""
+    return f"{head}event: {name}\ndata: ".encode() + msgspec.json.encode(data) + b"\n\n"
+
+
+async def _wait(wake: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(max(0.0, seconds)):
+            await wake.wait()
+    except TimeoutError:
+        pass

@@ -1,0 +1,106 @@
+"""Alerts: the history, one alert, taking over and resolving."""
+
+from fastapi import APIRouter, Request
+from markupsafe import Markup
+from starlette.responses import RedirectResponse, Response
+
+from api import acting, reading
+from api.access import Actor, Reader
+from api.console import console
+from api.errors import BadRequest, NotFound, Stale
+from api.web import views
+from api.web.forms import form, whole
+from api.web.page import safe_back, say_for, show
+from gateway.clock import now_us
+
+router = APIRouter(include_in_schema=False)
+PAGE = 30
+FILTERS = {
+    "all": None,
+    "active": ("open", "acknowledged"),
+    "ended": ("resolved", "cleared", "retracted", "expired"),
+}
+
+
+@router.get("/alerts")
+async def history(request: Request, who: Reader, before: int | None = None) -> Response:
+    """Every alert, newest first, a page at a time."""
+    say, chosen = say_for(request), request.query_params.get("show", "all")
+    if chosen not in FILTERS:
+        raise BadRequest("show is one of all, active, ended")
+    async with console(request).pool.connection() as conn:
+        rows = await reading.alerts(conn, who.site, states=FILTERS[chosen], below=before, limit=PAGE + 1)
+    older = rows[PAGE - 1].id if len(rows) > PAGE else None
+    return show(
+        request,
+        "alerts.html",
+        who=who,
+        say=say,
+        here="alerts",
+        alerts=[views.alert(r, say) for r in rows[:PAGE]],
+        filters=tuple(FILTERS),
+        chosen=chosen,
+        older=older,
+    )
+
+
+@router.get("/alerts/{number}")
+async def alert(request: Request, who: Reader, number: int) -> Response:
+    """One alert: why, since when, what was done, what it rests on."""
+    return await _alert_page(request, who, number, "")
+
+
+async def _alert_page(request: Request, who: Reader, number: int, message: str, status: int = 200) -> Response:
+    state, say = console(request), say_for(request)
+    position = state.hub.position()
+    async with state.pool.connection() as conn:
+        row = await reading.alert(conn, who.site, number)
+        if row is None:
+            raise NotFound(f"there is no alert {number}")
+        topic = f"alert:{number}"
+        part = Markup(await state.fragments.render(conn, topic, who.site, say))  # noqa: S704 - our own template
+    return show(
+        request,
+        "alert.html",
+        who=who,
+        status=status,
+        say=say,
+        here="alerts",
+        part=part,
+        topics=[topic],
+        position=position,
+        message=message,
+        zone=row.zone,
+        alert=views.alert(row, say),
+    )
+
+
+@router.post("/alerts/{number}/acknowledge")
+async def acknowledge(request: Request, who: Actor, number: int) -> Response:
+    """Take over, from the form; whoever was slower sees the alert as it is now and why nothing happened."""
+    fields = await form(request)
+    try:
+        async with console(request).pool.connection() as conn:
+            await acting.acknowledge(conn, who, number, whole(fields.get("version", "")), now_us())
+    except Stale as stale:
+        return await _stale(request, who, number, stale)
+    return RedirectResponse(safe_back(fields.get("back", f"/alerts/{number}")), 303)
+
+
+@router.post("/alerts/{number}/resolve")
+async def resolve(request: Request, who: Actor, number: int) -> Response:
+    """Resolve, from the form."""
+    fields = await form(request)
+    version, outcome, note = whole(fields.get("version", "")), fields.get("outcome", ""), fields.get("note", "").strip()
+    try:
+        async with console(request).pool.connection() as conn:
+            await acting.resolve(conn, who, number, version, outcome, note, now_us())
+    except Stale as stale:
+        return await _stale(request, who, number, stale)
+    return RedirectResponse(f"/alerts/{number}", 303)
+
+
+async def _stale(request: Request, who: Actor, number: int, stale: Stale) -> Response:
+    say = say_for(request)
+    message = say("alert.stale", state=say.word("alert_state", str(stale.members["state"])))
+    return await _alert_page(request, who, number, message, 409)

@@ -1,0 +1,111 @@
+"""What stands between the network and the handlers: body limit, cross-site check, security headers.
+
+One decision: these are plain ASGI wrappers, because they must also hold for streams and for requests that no route takes.
+"""
+
+import asyncio
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.problems import problem
+
+MAX_BODY = 64 * 1024
+BODY_SECONDS = 10
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",  # not "no-referrer": that makes browsers send "Origin: null" with forms
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+}
+
+
+class SecurityHeaders:
+    """Adds the security headers to every answer, and `no-store` unless the handler said otherwise."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Wrap one request."""
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("cache-control", "no-store")
+            await send(message)
+
+        await self.app(scope, receive, with_headers if scope["type"] == "http" else send)
+
+
+class BodyLimit:
+    """Takes in the whole body first, 64 KiB at most (413) and within ten seconds (408)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Wrap one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        body = bytearray()
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return
+                    body += message.get("body", b"")
+                    if len(body) > MAX_BODY:
+                        await problem(413, "too-large", f"a request has at most {MAX_BODY} bytes")(scope, receive, send)
+                        return
+                    if not message.get("more_body"):
+                        break
+        except TimeoutError:
+            await problem(408, "too-slow", f"a request arrives within {BODY_SECONDS} s")(scope, receive, send)
+            return
+        first: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+
+        async def replay() -> Message:
+            return first.pop() if first else await receive()
+
+        await self.app(scope, replay, send)
+
+
+class SameOrigin:
+    """Refuses unsafe requests that another site caused (403).
+
+    Browsers say where a request comes from in Sec-Fetch-Site; those that do not, and plain http, in Origin. A request
+    with an Authorization header needs neither: browsers never add that by themselves, and cookies are then not looked at.
+    """
+
+    def __init__(self, app: ASGIApp, origin: str) -> None:
+        self.app = app
+        self.origin = origin
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Wrap one request."""
+        if scope["type"] == "http" and scope["method"] not in SAFE and not self._own(Headers(scope=scope)):
+            await problem(403, "cross-site", "this request came from another site; open the page and try again there")(
+                scope, receive, send
+            )
+            return
+        await self.app(scope, receive, send)
+
+    def _own(self, headers: Headers) -> bool:
+        if "authorization" in headers:
+            return True
+        site = headers.get("sec-fetch-site")
+        if site is not None:
+            return site in ("same-origin", "none")
+        return headers.get("origin") == self.origin

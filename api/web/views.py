@@ -1,0 +1,337 @@
+"""Turns rows into what a page says: words, names and times in the reader's language and the site's zone.
+
+One decision: templates only place what is made here; they compute nothing, so the page, the live fragment and the page
+without JavaScript cannot disagree.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from analytics import reasons
+from api.reading import AlertRow, ChangeRow, EvidenceRow, HourRow, SiteRow
+from api.web.i18n import Say
+from gateway.clock import HOUR_US, MINUTE_US
+from gateway.events import Kind, Result
+
+BEHIND_US = 5 * MINUTE_US
+"""A site whose clock is older than this, though it is not blind, is being caught up."""
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+COUNTED = {"alert": "alert", "blind": "blind", "unknown": "blind", "attention": "attention", "ok": "ok", "closed": "ok"}
+"""Which of the four counters a site's state falls under: what was never seen is not normal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertView:
+    """An alert as a row says it."""
+
+    id: int
+    version: int
+    rule: str
+    severity: str
+    severity_word: str
+    state: str
+    state_word: str
+    active: bool
+    untaken: bool
+    text: str
+    site: str
+    site_code: str | None
+    region: str
+    since: str
+    taken_by: str
+    late: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteView:
+    """A site as a row says it."""
+
+    id: int
+    code: str
+    name: str
+    region: str
+    kind: str
+    state: str
+    state_word: str
+    deadline_label: str
+    deadline: str
+    remaining: str
+    overdue: bool
+    today: str
+    people: int
+    passages: int
+    analysed: str
+    capacity: int | None
+    hours: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceView:
+    """A watched place and what its sensor last said."""
+
+    name: str
+    family: str
+    family_word: str
+    state: str
+    state_word: str
+    since: str
+    last: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventView:
+    """One event in words."""
+
+    time: str
+    place: str
+    text: str
+    sign: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BannerView:
+    """Why the page cannot be trusted fully at this moment."""
+
+    kind: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One hour of the chart: place and height in per cent, and what it says."""
+
+    left: float
+    height: float
+    words: str
+    hour: str
+    people: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """People of a site today by hour. now: place of the present in per cent."""
+
+    bars: list[Bar]
+    total: str
+    top: int
+    now: float
+
+
+def alert(row: AlertRow, say: Say) -> AlertView:
+    """Say an alert."""
+    active = row.state in ("open", "acknowledged")
+    until = say.now_us if active or row.end_us is None else row.end_us
+    since = say("overview.since", time=say.clock(row.begin_us, row.zone), span=say.span(until - row.begin_us))
+    return AlertView(
+        id=row.id,
+        version=row.version,
+        rule=reasons.rule_name(row.rule, say.lang),
+        severity=row.severity,
+        severity_word=say.word("severity", row.severity),
+        state=row.state,
+        state_word=say.word("alert_state", row.state),
+        active=active,
+        untaken=row.state == "open",
+        text=reasons.render(row.rule, row.reason, say.lang, row.zone),
+        site=say.name(row.site_name, row.site_name_en),
+        site_code=row.site_code,
+        region=say.name(row.region, row.region_en),
+        since=since,
+        taken_by=say("overview.taken_by", who=row.assignee) if row.state == "acknowledged" and row.assignee else "",
+        late=row.late,
+    )
+
+
+def site(row: SiteRow, say: Say) -> SiteView:
+    """Say a site."""
+    left = None if row.next_deadline_us is None else row.next_deadline_us - say.now_us
+    remaining = ""
+    if left is not None:
+        remaining = say("overview.remaining" if left >= 0 else "overview.overdue", span=say.span(abs(left)))
+    people = row.today_in or row.today_passages
+    return SiteView(
+        id=row.id,
+        code=row.code,
+        name=say.name(row.name, row.name_en),
+        region=say.name(row.region, row.region_en),
+        kind=say.word("kind", row.kind),
+        state=row.state,
+        state_word=say.word("state", row.state),
+        deadline_label=say.word("next", row.next_rule),
+        deadline="" if row.next_deadline_us is None else say.clock(row.next_deadline_us, row.zone),
+        remaining=remaining,
+        overdue=left is not None and left < 0,
+        today=say("overview.today", people=people),
+        people=row.today_in,
+        passages=row.today_passages,
+        analysed=say("site.analysed", time=say.clock(row.clock_us, row.zone)) if row.clock_us else say("site.never_analysed"),
+        capacity=row.capacity,
+        hours=_hours(row, say),
+    )
+
+
+def _hours(row: SiteRow, say: Say) -> str:
+    day = WEEKDAYS[datetime.fromtimestamp(say.now_us // 1_000_000, ZoneInfo(row.zone)).weekday()]
+    return "，".join(f"{a}–{b}" for a, b in row.hours.get(day, [])) or say("site.hours_closed")
+
+
+def counters(rows: Sequence[SiteRow], say: Say) -> list[tuple[str, str, int]]:
+    """Return (state, word, sites) of the four counters."""
+    found = Counter(COUNTED[row.state] for row in rows)
+    return [(state, say("state." + state), found[state]) for state in ("alert", "blind", "attention", "ok")]
+
+
+def banners(rows: Sequence[SiteRow], say: Say) -> list[BannerView]:
+    """Say what is not analysed and what is behind, the gravest first."""
+    failing = [r for r in rows if r.failing_since_us is not None]
+    behind = [
+        r
+        for r in rows
+        if r.failing_since_us is None
+        and r.clock_us
+        and r.state not in ("blind", "unknown")
+        and say.now_us - r.clock_us > BEHIND_US
+    ]
+    found = []
+    if failing:
+        first = min(failing, key=lambda r: r.failing_since_us or 0)
+        since = say.clock(first.failing_since_us or 0, first.zone)
+        title = say("banner.not_analysed", time=since)
+        found.append(BannerView(kind="bad", title=title, text=say("banner.not_analysed_text", sites=_some(failing, say))))
+    if behind:
+        span = say.span(say.now_us - min(r.clock_us for r in behind))
+        text = say("banner.behind_text", sites=_some(behind, say))
+        found.append(BannerView(kind="warn", title=say("banner.behind", span=span), text=text))
+    return found
+
+
+def _some(rows: Sequence[SiteRow], say: Say) -> str:
+    names = [say.name(r.name, r.name_en) for r in rows]
+    return names[0] if len(names) == 1 else say("banner.and_others", first=names[0], count=len(names))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeView:
+    """One step of an alert's history."""
+
+    time: str
+    what: str
+    who: str
+    why: str
+
+
+def change(row: ChangeRow, zone: str, say: Say) -> ChangeView:
+    """Say a change; the analyzer's why is a code, a person's is their note."""
+    why = reasons.ended({"ended": row.why}, say.lang) or row.why
+    return ChangeView(time=say.seconds(row.at_us, zone), what=say.word("what", row.what), who=say.word("who", row.who), why=why)
+
+
+def places(row: SiteRow, say: Say) -> list[PlaceView]:
+    """Say the places of a site, from what the analyzer left in its status."""
+    found = []
+    for place in row.detail.get("places", []):
+        since, last = place.get("since_us"), place.get("last_us")
+        found.append(
+            PlaceView(
+                name=_place_name(place, say),
+                family=str(place.get("family", "")),
+                family_word=say.word("family", str(place.get("family", ""))),
+                state=str(place.get("state", "unknown")),
+                state_word=say.word("place_state", str(place.get("state", "unknown"))),
+                since=say("site.since", time=say.clock(since, row.zone)) if since else "",
+                last=say("site.last", time=say.seconds(last, row.zone)) if last else "",
+            )
+        )
+    return found
+
+
+def _place_name(place: dict[str, Any], say: Say) -> str:
+    return say.name(str(place.get("name", "")), place.get("name_en"))
+
+
+def recent(row: SiteRow, say: Say) -> list[EventView]:
+    """Say the latest events of a site, newest first."""
+    names = {p.get("id"): _place_name(p, say) for p in row.detail.get("places", [])}
+    events = sorted(row.detail.get("recent", []), key=lambda e: -int(e.get("t_us", 0)))
+    found = []
+    for e in events:
+        where = e.get("place")
+        name = names.get(where) or (where if isinstance(where, str) else "")
+        text, sign = _event(_kind(e.get("kind")), e.get("a", 0), e.get("d_in", 0), e.get("d_out", 0), say)
+        found.append(EventView(time=say.seconds(int(e["t_us"]), row.zone), place=name, text=text, sign=sign))
+    return found
+
+
+def evidence(rows: Iterable[EvidenceRow], zone: str, say: Say) -> list[EventView]:
+    """Say the events an alert rests on."""
+    found = []
+    for row in rows:
+        text, sign = _event(row.kind, row.a, row.d_in, row.d_out, say)
+        place = say.name(row.place, row.place_en)
+        found.append(EventView(time=say.seconds(row.t_us, zone), place=place, text=text, sign=sign))
+    return found
+
+
+def _kind(value: object) -> int:
+    if isinstance(value, int):
+        return value
+    name = str(value).upper()
+    return int(Kind[name]) if name in Kind.__members__ else 0
+
+
+def _event(kind: int, a: int, d_in: int, d_out: int, say: Say) -> tuple[str, str]:
+    """Return an event's words and its sign (an icon's name)."""
+    if kind == Kind.CONTACT:
+        return (say("event.open"), "door-open") if a else (say("event.closed"), "door")
+    if kind in (Kind.COUNT_TOTAL, Kind.COUNT_PERIOD):
+        return (say("event.count", d_in=d_in, d_out=d_out) if d_in or d_out else say("event.count_none")), "people"
+    if kind == Kind.PASSAGE:
+        words = {Result.ALLOWED: "allowed", Result.REFUSED: "refused", Result.STRANGER: "stranger"}
+        return say("event." + words.get(Result(a) if a in (1, 2, 3) else Result.STRANGER, "stranger")), "face"
+    simple = {
+        Kind.OCCUPANCY: ("occupancy", "occupancy", "people"),
+        Kind.BATTERY: ("battery", "battery", "battery"),
+        Kind.TAMPER: ("tamper_over", "tamper", "attention"),
+        Kind.ALIVE: ("alive", "alive", "pulse"),
+        Kind.LINK: ("link_down", "link_up", "pulse"),
+        Kind.FAULT: ("fault_over", "fault", "attention"),
+    }
+    if kind not in simple:
+        return say("event.other", kind=kind), "pulse"
+    off, on, sign = simple[Kind(kind)]
+    return say("event." + (on if a else off), a=a), sign
+
+
+def kinds(bits: int, say: Say) -> str:
+    """Say which kinds of events an unknown device has sent."""
+    found = [say.word("event_kind", kind.name.lower()) for kind in Kind if bits >> kind & 1]
+    return "、".join(found) if say.lang == "zh" else ", ".join(found)
+
+
+def flow(row: SiteRow, hours: Sequence[HourRow], start_us: int, say: Say) -> Flow | None:
+    """Lay out today's people by hour between 06:00 and 22:00 local time, wider when there were any outside; None for nobody."""
+    counted = {(h.hour_us - start_us) // HOUR_US: h.people_in or h.passages for h in hours if h.people_in or h.passages}
+    if not counted:
+        return None
+    first, last = min(6, *counted), max(22, *(n + 1 for n in counted))
+    width = 100 / (last - first)
+    top = _ceiling(max(counted.values()))
+    bars = []
+    for n in range(first, last):
+        people, hour, until = counted.get(n, 0), f"{n % 24:02}:00", f"{(n + 1) % 24:02}:00"
+        words = say("site.flow_bar", from_=hour, to=until, people=people)
+        left, height = round((n - first) * width, 3), round(people * 100 / top, 2)
+        bars.append(Bar(left=left, height=height, words=words, hour=f"{hour}–{until}", people=people))
+    now = (say.now_us - start_us) / HOUR_US
+    total = say("site.flow_total", time=say.clock(say.now_us, row.zone), people=sum(counted.values()))
+    return Flow(bars=bars, total=total, top=top, now=round(min(100.0, max(0.0, (now - first) * width)), 3))
+
+
+def _ceiling(value: int) -> int:
+    step = next(s for s in (5, 10, 20, 50, 100, 200, 500, 1000, 10**9) if value <= 4 * s)
+    return max(step, -(-value // step) * step)

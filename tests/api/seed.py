@@ -1,0 +1,120 @@
+"""Puts a small county into a database: what the worker would have left there."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from gateway.clock import HOUR_US, MINUTE_US, SECOND_US, now_us
+from gateway.events import Kind
+
+HOURS = {day: [["08:30", "17:30"]] for day in ("mon", "tue", "wed", "thu", "fri", "sat", "sun")}
+
+
+@dataclass(slots=True)
+class County:
+    """Writes rows as the worker does, one committed transaction a call unless `conn` is not in autocommit."""
+
+    conn: psycopg.Connection[Any]
+    regions: int = 0
+    streams: int = 0
+
+    def region(self, name: str, name_en: str) -> str:
+        """A township."""
+        self.regions += 1
+        code = f"999001{self.regions:03}000"
+        self.conn.execute("INSERT INTO region VALUES (%s, %s, %s)", [code, name, name_en])
+        return code
+
+    def site(
+        self, code: str, name: str, name_en: str, region: str, *, state: str = "ok", shard: int = 1, people: int = 0, rule: str = ""
+    ) -> int:
+        """A site with a status, a front door, a counter and a terminal."""
+        now = now_us()
+        row = self.conn.execute(
+            "INSERT INTO site (code, name, name_en, kind, region, hours, shard, capacity) "
+            "VALUES (%s, %s, %s, 'station', %s, %s, %s, 60) RETURNING id",
+            [code, name, name_en, region, Jsonb(HOURS), shard],
+        ).fetchone()
+        assert row
+        site = int(row[0])
+        places = []
+        names = (("前门", "Front door", "entrance"), ("大厅", "Hall", "hall"), ("食堂", "Canteen", "canteen"))
+        for n, (zh, en, room) in enumerate(names):
+            place = self.conn.execute(
+                "INSERT INTO place (site, code, name, name_en, room) VALUES (%s, %s, %s, %s, %s) RETURNING id",
+                [site, f"p{n}", zh, en, room],
+            ).fetchone()
+            assert place
+            places.append((int(place[0]), zh, en))
+        families = (("door", "open"), ("counter", "online"), ("terminal", "online" if state != "blind" else "offline"))
+        detail = {
+            "places": [
+                {
+                    "id": i,
+                    "name": zh,
+                    "name_en": en,
+                    "family": family,
+                    "state": shown,
+                    "since_us": now - 2 * HOUR_US,
+                    "last_us": now - 40 * SECOND_US,
+                }
+                for (i, zh, en), (family, shown) in zip(places, families, strict=True)
+            ],
+            "recent": [
+                self.event(now - 40 * SECOND_US, places[1][0], Kind.COUNT_TOTAL, d_in=2, d_out=1),
+                self.event(now - 3 * MINUTE_US, places[2][0], Kind.PASSAGE, a=1),
+                self.event(now - 8 * MINUTE_US, places[0][0], Kind.CONTACT, a=1),
+                self.event(now - 9 * MINUTE_US, places[0][0], Kind.CONTACT, a=0),
+            ],
+        }
+        self.conn.execute(
+            "INSERT INTO site_status (site, state, clock_us, next_rule, next_deadline_us, today_in, today_passages, "
+            "last_event_us, detail) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            [site, state, now, rule, now + 25 * MINUTE_US if rule else None, people, people // 3, now - 40 * SECOND_US, Jsonb(detail)],
+        )
+        return site
+
+    def event(self, t_us: int, place: int, kind: Kind, *, a: int = 0, d_in: int = 0, d_out: int = 0) -> dict[str, int]:
+        """An entry of a status's latest events."""
+        return {"t_us": t_us, "place": place, "kind": int(kind), "a": a, "b": 0, "d_in": d_in, "d_out": d_out}
+
+    def alert(
+        self,
+        site: int | None,
+        rule: str = "not_opened",
+        *,
+        severity: str = "urgent",
+        state: str = "open",
+        reason: dict[str, object] | None = None,
+        evidence: list[list[int]] | None = None,
+        age_us: int = 30 * MINUTE_US,
+    ) -> int:
+        """An alert with its first change; tells the page as the worker does."""
+        now = now_us()
+        self.streams += 1
+        opens = now - age_us - 30 * MINUTE_US
+        words = reason or {"code": "not_opened", "opens_us": opens, "grace_min": 30, "sensors": 3}
+        row = self.conn.execute(
+            "INSERT INTO alert (shard, rule, subject_kind, subject, site, episode, state, severity, begin_us, detected_us, "
+            "reason, evidence) VALUES (1, %s, 'site', %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id",
+            [rule, site or 0, site, now + self.streams, state, severity, now - age_us, now, Jsonb(words), Jsonb(evidence or [])],
+        ).fetchone()
+        assert row
+        self.change(int(row[0]), 1, "opened")
+        return int(row[0])
+
+    def change(self, alert: int, version: int, what: str, who: str = "analyzer") -> None:
+        """A change of an alert."""
+        self.conn.execute(
+            "INSERT INTO alert_change (alert, version, at_us, who, what) VALUES (%s, %s, %s, %s, %s)",
+            [alert, version, now_us(), who, what],
+        )
+        self.conn.execute("NOTIFY smartcare")
+
+    def version(self, alert: int) -> int:
+        """The alert's present version."""
+        row = self.conn.execute("SELECT version FROM alert WHERE id = %s", [alert]).fetchone()
+        assert row
+        return int(row[0])
