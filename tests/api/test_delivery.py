@@ -72,7 +72,8 @@ class Outbox:
             return register_endpoint(conn, name=name, url=f"http://127.0.0.1:{port}/alerts", secret=secret)
 
     def put(self, alert: int, endpoint: int, number: int = 1) -> int:
-        body = json.dumps({"type": "alert.opened", "data": {"alert_id": alert, "version": number, "site": "桃园"}}, ensure_ascii=False)
+        data = {"alert_id": alert, "version": number, "site": {"name": "桃园"}}
+        body = json.dumps({"type": "alert.opened", "data": data}, ensure_ascii=False)
         row = self.one(
             "INSERT INTO outbox (alert, version, endpoint, webhook_id, body, due_us)"
             " VALUES (%s, %s, %s, %s, %s, %s) RETURNING id",
