@@ -13,13 +13,14 @@ import psycopg
 from psycopg import sql
 
 from gateway.clock import DAY_US
+from ingest.errors import IngestError
 
 LOCK = 0x5CA12E  # advisory lock of migrations
 PARTITION = re.compile(r"^-- @partition (\w+) (\d+)$", re.M)
 AHEAD = 3  # partitions kept ready beyond the present one
 
 
-class SchemaError(Exception):
+class SchemaError(IngestError):
     """The database cannot be brought to the present schema."""
 
 
@@ -86,13 +87,21 @@ def _partition(conn: psycopg.Connection[Any], table: str, days: int, now_us: int
 
 
 def ensure_partitions(conn: psycopg.Connection[Any], now_us: int) -> None:
-    """Create the native partitions around now; nothing to do on TimescaleDB. Safe to repeat and to race."""
+    """Create the native partitions around now; nothing to do on TimescaleDB. Safe to repeat and to race.
+
+    Each in a transaction of its own: a new partition locks its table, and whoever holds two locks can meet T1 halfway.
+    """
     for table, days in conn.execute("SELECT name, days FROM native_partition").fetchall():
         width = days * DAY_US
         first = now_us // width - 1
         for n in range(first, first + AHEAD + 2):
-            conn.execute(
-                sql.SQL("CREATE TABLE IF NOT EXISTS {} PARTITION OF {} FOR VALUES FROM ({}) TO ({})").format(
-                    sql.Identifier(f"{table}_{n * days}"), sql.Identifier(table), n * width, (n + 1) * width
-                )
-            )
+            name = f"{table}_{n * days}"
+            with conn.transaction():
+                conn.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+                row = conn.execute("SELECT to_regclass(%s)", [name]).fetchone()
+                if row and row[0] is None:
+                    conn.execute(
+                        sql.SQL("CREATE TABLE {} PARTITION OF {} FOR VALUES FROM ({}) TO ({})").format(
+                            sql.Identifier(name), sql.Identifier(table), n * width, (n + 1) * width
+                        )
+                    )

@@ -1,0 +1,311 @@
+------------------------------------------------------------------------------------------------ register
+
+-- name: raise_version
+-- The register changed: workers poll the version, others may listen.
+WITH raised AS (UPDATE register_version SET version = version + 1 RETURNING version)
+SELECT pg_notify('smartcare_register', version::text) FROM raised
+
+-- name: present_regions
+SELECT code, name, name_en FROM region
+
+-- name: present_gateways
+SELECT code, shard FROM gateway
+
+-- name: present_sites
+SELECT s.code, s.name, s.name_en, s.kind, p.code AS parent, s.region, s.zone, s.capacity, s.hours, s.rules, s.shard
+FROM site s LEFT JOIN site p ON p.id = s.parent
+
+-- name: present_places
+SELECT s.code || '/' || p.code AS path, s.code AS site, p.code, p.name, p.name_en, p.room
+FROM place p JOIN site s ON s.id = p.site
+
+-- name: present_devices
+-- With the place where each is mounted now.
+SELECT g.code AS gateway, d.identity, d.class, d.name, d.alive_every_s, d.assessment, s.code || '/' || p.code AS place
+FROM device d
+JOIN gateway g ON g.id = d.gateway
+LEFT JOIN mounting m ON m.device = d.id AND m.to_us IS NULL
+LEFT JOIN place p ON p.id = m.place
+LEFT JOIN site s ON s.id = p.site
+
+-- name: present_persons
+SELECT encode(p.token, 'hex') AS token, s.code AS site, p.role, p.consent_from_us, p.consent_to_us
+FROM person p JOIN site s ON s.id = p.site
+
+-- name: present_links
+SELECT g.code AS gateway, d.identity AS device, l.local_id, encode(p.token, 'hex') AS token
+FROM person_link l
+JOIN device d ON d.id = l.device
+JOIN gateway g ON g.id = d.gateway
+JOIN person p ON p.id = l.person
+
+-- name: put_region
+INSERT INTO region (code, name, name_en) VALUES (%(code)s, %(name)s, %(name_en)s)
+ON CONFLICT (code) DO UPDATE SET name = EXCLUDED.name, name_en = EXCLUDED.name_en
+
+-- name: put_gateway
+INSERT INTO gateway (code, shard) VALUES (%(code)s, %(shard)s)
+ON CONFLICT (code) DO UPDATE SET shard = EXCLUDED.shard
+
+-- name: put_site
+INSERT INTO site (code, name, name_en, kind, parent, region, zone, capacity, hours, rules, shard)
+VALUES (%(code)s, %(name)s, %(name_en)s, %(kind)s, (SELECT id FROM site WHERE code = %(parent)s), %(region)s, %(zone)s,
+        %(capacity)s, %(hours)s, %(rules)s, %(shard)s)
+ON CONFLICT (code) DO UPDATE SET
+    name = EXCLUDED.name, name_en = EXCLUDED.name_en, kind = EXCLUDED.kind, parent = EXCLUDED.parent,
+    region = EXCLUDED.region, zone = EXCLUDED.zone, capacity = EXCLUDED.capacity, hours = EXCLUDED.hours,
+    rules = EXCLUDED.rules, shard = EXCLUDED.shard
+
+-- name: move_site
+-- Its gateways are on another shard than it was.
+UPDATE site SET shard = %(shard)s WHERE code = %(code)s AND shard <> %(shard)s
+
+-- name: put_place
+INSERT INTO place (site, code, name, name_en, room)
+VALUES ((SELECT id FROM site WHERE code = %(site)s), %(code)s, %(name)s, %(name_en)s, %(room)s)
+ON CONFLICT (site, code) DO UPDATE SET name = EXCLUDED.name, name_en = EXCLUDED.name_en, room = EXCLUDED.room
+
+-- name: put_device
+-- A device that was unclaimed no longer is.
+WITH claimed AS (
+    DELETE FROM unclaimed
+    WHERE gateway = (SELECT id FROM gateway WHERE code = %(gateway)s) AND identity = %(identity)s
+)
+INSERT INTO device (gateway, identity, class, name, alive_every_s, assessment)
+VALUES ((SELECT id FROM gateway WHERE code = %(gateway)s), %(identity)s, %(class)s, %(name)s, %(alive_every_s)s, %(assessment)s)
+ON CONFLICT (gateway, identity) DO UPDATE SET
+    class = EXCLUDED.class, name = EXCLUDED.name, alive_every_s = EXCLUDED.alive_every_s, assessment = EXCLUDED.assessment
+
+-- name: unmount
+UPDATE mounting SET to_us = %(now_us)s
+FROM device d JOIN gateway g ON g.id = d.gateway
+WHERE mounting.device = d.id AND mounting.to_us IS NULL AND g.code = %(gateway)s AND d.identity = %(identity)s
+
+-- name: mount
+-- The first mounting of a device is valid from ever, so that its backlog counts; nothing where the place is none.
+INSERT INTO mounting (device, place, from_us)
+SELECT d.id, p.id,
+       CASE WHEN EXISTS (SELECT 1 FROM mounting m WHERE m.device = d.id) THEN %(now_us)s::bigint ELSE 0 END
+FROM device d
+JOIN gateway g ON g.id = d.gateway
+JOIN site s ON true
+JOIN place p ON p.site = s.id AND s.code || '/' || p.code = %(place)s
+WHERE g.code = %(gateway)s AND d.identity = %(identity)s
+
+-- name: put_person
+INSERT INTO person (token, site, role, consent_from_us)
+VALUES (decode(%(token)s, 'hex'), (SELECT id FROM site WHERE code = %(site)s), %(role)s, %(consent_from_us)s)
+ON CONFLICT (token) DO UPDATE SET site = EXCLUDED.site, role = EXCLUDED.role, consent_from_us = EXCLUDED.consent_from_us
+
+-- name: unlink_person
+DELETE FROM person_link WHERE person = (SELECT id FROM person WHERE token = decode(%(token)s, 'hex'))
+
+-- name: link_person
+INSERT INTO person_link (device, local_id, person)
+SELECT d.id, %(local_id)s, p.id
+FROM device d JOIN gateway g ON g.id = d.gateway, person p
+WHERE g.code = %(gateway)s AND d.identity = %(device)s AND p.token = decode(%(token)s, 'hex')
+
+-- name: is_unclaimed
+SELECT 1 FROM unclaimed u JOIN gateway g ON g.id = u.gateway WHERE g.code = %(gateway)s AND u.identity = %(identity)s
+
+------------------------------------------------------------------------------------------------ snapshot
+
+-- name: register_version
+SELECT version FROM register_version
+
+-- name: snapshot_gateways
+SELECT id, code, shard, suspended FROM gateway ORDER BY id
+
+-- name: snapshot_devices
+SELECT id, gateway, identity FROM device ORDER BY id
+
+-- name: snapshot_mountings
+SELECT device, from_us, coalesce(to_us, 9223372036854775807), place FROM mounting ORDER BY device, from_us
+
+-- name: snapshot_persons
+SELECT token, id, consent_from_us, coalesce(consent_to_us, 9223372036854775807) FROM person
+
+-- name: snapshot_links
+SELECT d.gateway, d.identity, l.local_id, p.token
+FROM person_link l JOIN device d ON d.id = l.device JOIN person p ON p.id = l.person
+ORDER BY d.gateway, d.identity, l.local_id
+
+-- name: inputs_sites
+SELECT id, code, name, name_en, kind, zone, capacity, hours, rules FROM site WHERE shard = %(shard)s ORDER BY id
+
+-- name: inputs_closures
+-- A closure is in force unless the newest row about the same time cancels it.
+SELECT site, from_us, to_us
+FROM (SELECT DISTINCT ON (c.site, c.from_us, c.to_us) c.site, c.from_us, c.to_us, c.cancelled
+      FROM closure c JOIN site s ON s.id = c.site
+      WHERE s.shard = %(shard)s
+      ORDER BY c.site, c.from_us, c.to_us, c.id DESC) newest
+WHERE NOT cancelled
+ORDER BY site, from_us, to_us
+
+-- name: inputs_places
+SELECT p.id, p.site, p.code, p.name, p.name_en, p.room
+FROM place p JOIN site s ON s.id = p.site WHERE s.shard = %(shard)s ORDER BY p.id
+
+-- name: inputs_devices
+SELECT d.id, d.gateway, d.identity, d.class, d.name, d.alive_every_s, coalesce(m.place, 0) AS place,
+       coalesce(m.from_us, 0) AS mounted_us
+FROM device d
+JOIN gateway g ON g.id = d.gateway
+LEFT JOIN mounting m ON m.device = d.id AND m.to_us IS NULL
+WHERE g.shard = %(shard)s ORDER BY d.id
+
+-- name: inputs_gateways
+SELECT id, code FROM gateway WHERE shard = %(shard)s ORDER BY id
+
+-- name: last_inputs
+-- What the analyzer was last told.
+SELECT body FROM inputs WHERE shard = %(shard)s ORDER BY pos DESC LIMIT 1
+
+------------------------------------------------------------------------------------------------ shards
+
+-- name: try_lock
+-- Advisory lock of one shard, held by the session.
+SELECT pg_try_advisory_lock(%(space)s, %(shard)s)
+
+-- name: raise_epoch
+UPDATE shard SET epoch = epoch + 1, owner = %(owner)s WHERE id = %(shard)s RETURNING epoch, pos, analysed
+
+-- name: lock_shards
+-- In the order of ids, so that two workers cannot wait for each other.
+SELECT id, epoch, pos FROM shard WHERE id = ANY(%(shards)s) ORDER BY id FOR UPDATE
+
+-- name: advance_shard
+UPDATE shard SET pos = %(pos)s WHERE id = %(shard)s AND epoch = %(epoch)s
+
+------------------------------------------------------------------------------------------------ T1
+
+-- name: cursors
+SELECT c.gateway, c.stream, c.seq FROM cursor c JOIN gateway g ON g.id = c.gateway WHERE g.shard = ANY(%(shards)s)
+
+-- name: liveness_now
+SELECT DISTINCT ON (l.gateway) l.gateway, l.alive
+FROM liveness l JOIN gateway g ON g.id = l.gateway
+WHERE g.shard = ANY(%(shards)s) ORDER BY l.gateway, l.pos DESC
+
+-- name: blind_now
+-- Spans that are still open, or that a gateway may still repeat.
+SELECT b.gateway, b.source, b.from_us, b.to_us, b.reason
+FROM blind b JOIN gateway g ON g.id = b.gateway
+WHERE g.shard = ANY(%(shards)s) AND (b.to_us IS NULL OR b.pos > %(since_us)s)
+
+-- name: recent_rows
+-- The last rows of each device, by its own time: enough to know its totals and what it may send again.
+SELECT e.device, e.t_us, e.raw_us, e.a, e.b, e.pos, e.ordinal, e.kind, e.aux, e.flags
+FROM unnest(%(devices)s::int[]) AS wanted (device)
+CROSS JOIN LATERAL (
+    SELECT * FROM event
+    WHERE event.device = wanted.device AND event.pos > %(since_us)s
+    ORDER BY event.t_us DESC LIMIT 64) e
+UNION ALL
+SELECT p.device, p.t_us, p.raw_us, 0, 0, p.pos, p.ordinal, 4, p.method, p.flags
+FROM unnest(%(devices)s::int[]) AS wanted (device)
+CROSS JOIN LATERAL (
+    SELECT * FROM passage
+    WHERE passage.device = wanted.device AND passage.pos > %(since_us)s
+    ORDER BY passage.t_us DESC LIMIT 64) p
+
+-- name: keyed_rows
+-- Rows that carry the vendor's record number, from a time on, per device.
+SELECT e.device, e.kind::int, e.aux::int, e.key, CASE WHEN e.raw_us <> 0 THEN e.raw_us ELSE e.t_us END
+FROM unnest(%(devices)s::int[], %(from_us)s::bigint[]) AS wanted (device, from_us)
+JOIN event e ON e.device = wanted.device AND e.t_us >= wanted.from_us
+WHERE e.pos > %(since_us)s AND e.flags & 256 <> 0
+UNION ALL
+SELECT p.device, 4, p.method::int, p.key, CASE WHEN p.raw_us <> 0 THEN p.raw_us ELSE p.t_us END
+FROM unnest(%(devices)s::int[], %(from_us)s::bigint[]) AS wanted (device, from_us)
+JOIN passage p ON p.device = wanted.device AND p.t_us >= wanted.from_us
+WHERE p.pos > %(since_us)s AND p.flags & 256 <> 0
+
+-- name: put_cursors
+INSERT INTO cursor (gateway, stream, seq)
+SELECT * FROM unnest(%(gateway)s::int[], %(stream)s::bigint[], %(seq)s::bigint[])
+ON CONFLICT (gateway, stream) DO UPDATE SET seq = EXCLUDED.seq
+
+-- name: put_loss
+-- Frames that nobody has any more; the time they were received in starts where the stream was covered to.
+INSERT INTO loss (gateway, pos, stream, from_seq, to_seq, from_us, to_us, reason)
+VALUES (%(gateway)s, %(pos)s, %(stream)s, %(from_seq)s, %(to_seq)s,
+        coalesce((SELECT through_us FROM coverage WHERE gateway = %(gateway)s AND stream = %(stream)s), %(since_us)s),
+        %(to_us)s, 'frames lost')
+RETURNING from_us
+
+-- name: put_coverage
+-- Extended in place, never shortened.
+INSERT INTO coverage (gateway, stream, from_us, through_us, pos, shard)
+VALUES (%(gateway)s, %(stream)s, %(from_us)s, %(through_us)s, %(pos)s, %(shard)s)
+ON CONFLICT (gateway, stream) DO UPDATE SET
+    through_us = greatest(coverage.through_us, EXCLUDED.through_us), pos = EXCLUDED.pos
+RETURNING from_us, through_us
+
+-- name: put_blind
+INSERT INTO blind (gateway, source, from_us, to_us, reason, pos, shard)
+VALUES (%(gateway)s, %(source)s, %(from_us)s, %(to_us)s, %(reason)s, %(pos)s, %(shard)s)
+ON CONFLICT (gateway, source, from_us) DO UPDATE SET to_us = EXCLUDED.to_us, reason = EXCLUDED.reason, pos = EXCLUDED.pos
+
+-- name: put_liveness
+INSERT INTO liveness (shard, pos, gateway, alive, at_us) VALUES (%(shard)s, %(pos)s, %(gateway)s, %(alive)s, %(at_us)s)
+
+-- name: put_quarantine
+INSERT INTO quarantine (at_us, topic, gateway, stream, seq, reason, detail, bytes)
+VALUES (%(at_us)s, %(topic)s, %(gateway)s, %(stream)s, %(seq)s, %(reason)s, %(detail)s, %(data)s)
+
+-- name: put_unclaimed
+INSERT INTO unclaimed (gateway, identity, first_us, last_us, events, kinds)
+VALUES (%(gateway)s, %(identity)s, %(first_us)s, %(last_us)s, %(events)s, %(kinds)s)
+ON CONFLICT (gateway, identity) DO UPDATE SET
+    first_us = least(unclaimed.first_us, EXCLUDED.first_us), last_us = greatest(unclaimed.last_us, EXCLUDED.last_us),
+    events = unclaimed.events + EXCLUDED.events, kinds = unclaimed.kinds | EXCLUDED.kinds
+
+-- name: add_rollups
+INSERT INTO rollup_hour (place, hour_us, people_in, people_out, passages, openings, events)
+SELECT * FROM unnest(%(place)s::int[], %(hour_us)s::bigint[], %(people_in)s::bigint[], %(people_out)s::bigint[],
+                     %(passages)s::bigint[], %(openings)s::bigint[], %(events)s::bigint[])
+ON CONFLICT (place, hour_us) DO UPDATE SET
+    people_in = rollup_hour.people_in + EXCLUDED.people_in, people_out = rollup_hour.people_out + EXCLUDED.people_out,
+    passages = rollup_hour.passages + EXCLUDED.passages, openings = rollup_hour.openings + EXCLUDED.openings,
+    events = rollup_hour.events + EXCLUDED.events
+
+-- name: put_inputs
+INSERT INTO inputs (shard, pos, version, body) VALUES (%(shard)s, %(pos)s, %(version)s, %(body)s)
+
+------------------------------------------------------------------------------------------------ reading the log
+
+-- name: log_positions
+-- Where the log of a shard has something to read.
+SELECT pos FROM frame WHERE shard = %(shard)s AND pos > %(after)s AND pos <= %(through)s
+UNION SELECT pos FROM inputs WHERE shard = %(shard)s AND pos > %(after)s AND pos <= %(through)s
+UNION SELECT pos FROM blind WHERE shard = %(shard)s AND pos > %(after)s AND pos <= %(through)s
+UNION SELECT pos FROM liveness WHERE shard = %(shard)s AND pos > %(after)s AND pos <= %(through)s
+ORDER BY pos LIMIT %(limit)s
+
+-- name: log_rows
+SELECT e.pos, e.t_us, e.a, e.b, e.ordinal, d.gateway, e.device, e.place, 0, e.d_in, e.d_out, e.kind, e.aux, e.flags
+FROM event e JOIN device d ON d.id = e.device
+WHERE e.shard = %(shard)s AND e.pos > %(after)s AND e.pos <= %(through)s
+UNION ALL
+SELECT p.pos, p.t_us, p.result, p.list_role, p.ordinal, d.gateway, p.device, p.place, p.person, 0, 0, 4, p.method, p.flags
+FROM passage p JOIN device d ON d.id = p.device
+WHERE p.shard = %(shard)s AND p.pos > %(after)s AND p.pos <= %(through)s
+ORDER BY 1, 5
+
+-- name: log_coverage
+SELECT gateway, stream, from_us, through_us FROM coverage
+WHERE shard = %(shard)s AND pos > %(after)s AND pos <= %(through)s ORDER BY gateway, stream
+
+-- name: log_blind
+SELECT pos, gateway, source, from_us, to_us, reason FROM blind
+WHERE shard = %(shard)s AND pos > %(after)s AND pos <= %(through)s ORDER BY pos, gateway, source, from_us
+
+-- name: log_liveness
+SELECT pos, gateway, alive, at_us FROM liveness
+WHERE shard = %(shard)s AND pos > %(after)s AND pos <= %(through)s ORDER BY pos, gateway
+
+-- name: log_inputs
+SELECT pos, body FROM inputs WHERE shard = %(shard)s AND pos > %(after)s AND pos <= %(through)s ORDER BY pos
