@@ -1,0 +1,1 @@
+"""Figures, printed and kept; nothing here passes or fails."""
