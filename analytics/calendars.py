@@ -1,0 +1,116 @@
+"""When a site is open: hours per weekday, windows over midnight, closures, in the site's own zone.
+
+One decision: hours are turned into absolute intervals first and everything else is arithmetic on microseconds, so that a
+night with 23 or 25 hours is nobody's special case.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from gateway.clock import SECOND_US
+from gateway.events import MAX_TIME_US, MIN_TIME_US
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+SPAN_DAYS = 9
+"""How far around a time windows are laid out; more than a week, so that one open longer than that never closes."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Open during [opens_us, closes_us). MIN_TIME_US: open since ever. MAX_TIME_US: never closes.
+
+    first: no other window opened earlier on this window's local day.
+    """
+
+    opens_us: int
+    closes_us: int
+    first: bool
+
+
+class Calendar:
+    """The hours of one site. Local times that a clock change skips happen when the clock has jumped; of times that it
+    repeats, the first opens and the last closes."""
+
+    def __init__(self, zone: str, hours: Mapping[str, Sequence[tuple[str, str]]], closed: Sequence[tuple[int, int]] = ()) -> None:
+        self._zone = ZoneInfo(zone)
+        self._hours = {day: [(_minutes(a), _minutes(b)) for a, b in hours.get(day, ())] for day in WEEKDAYS}
+        self._closed = sorted(closed)
+        self.has_hours = any(self._hours.values())
+        self._day = date.min
+        self._windows: list[Window] = []
+
+    def around(self, t_us: int) -> list[Window]:
+        """Return the windows from `SPAN_DAYS` before to `SPAN_DAYS` after, in order, apart from each other."""
+        day = self._local(t_us).date()
+        if day != self._day:
+            self._day, self._windows = day, self._lay_out(day)
+        return self._windows
+
+    def at(self, t_us: int) -> Window | None:
+        """Return the window that `t_us` lies in."""
+        return next((w for w in self.around(t_us) if w.opens_us <= t_us < w.closes_us), None)
+
+    def next_opening(self, t_us: int) -> int | None:
+        """Return the first opening after `t_us`."""
+        return next((w.opens_us for w in self.around(t_us) if w.opens_us > t_us), None)
+
+    def next_closing(self, t_us: int) -> int | None:
+        """Return the first closing after `t_us`."""
+        return next((w.closes_us for w in self.around(t_us) if t_us < w.closes_us < MAX_TIME_US), None)
+
+    def day_of(self, t_us: int) -> tuple[int, int]:
+        """Return the local day of `t_us` as [from, to), 23 to 25 hours apart."""
+        day = self._local(t_us).date()
+        return self._instant(day, 0, last=False), self._instant(day + timedelta(days=1), 0, last=False)
+
+    def _local(self, t_us: int) -> datetime:
+        return datetime.fromtimestamp(t_us // SECOND_US, self._zone)
+
+    def _instant(self, day: date, minutes: int, *, last: bool) -> int:
+        naive = datetime(day.year, day.month, day.day) + timedelta(minutes=minutes)  # noqa: DTZ001 - the zone follows
+        at = [(naive.replace(tzinfo=self._zone, fold=fold).astimezone(UTC) - EPOCH) // timedelta(seconds=1) for fold in (0, 1)]
+        return (max(at) if last else at[0]) * SECOND_US
+
+    def _lay_out(self, day: date) -> list[Window]:
+        begin, end = day - timedelta(days=SPAN_DAYS), day + timedelta(days=SPAN_DAYS)
+        spans: list[tuple[int, int]] = []
+        for n in range((end - begin).days + 1):
+            d = begin + timedelta(days=n)
+            for a, b in self._hours[WEEKDAYS[d.weekday()]]:
+                closes = b if b > a else b + 24 * 60
+                spans.append((self._instant(d, a, last=False), self._instant(d, closes, last=True)))
+        edge_from = self._instant(begin + timedelta(days=1), 0, last=False)
+        edge_to = self._instant(end, 0, last=False)
+        spans = _join(spans)
+        spans = [(MIN_TIME_US if a < edge_from < b else a, MAX_TIME_US if a < edge_to < b else b) for a, b in spans]
+        spans = _without(spans, self._closed)
+        windows, seen = [], set()
+        for a, b in spans:
+            opened = self._local(a).date()
+            windows.append(Window(opens_us=a, closes_us=b, first=opened not in seen))
+            seen.add(opened)
+        return windows
+
+
+def _minutes(text: str) -> int:
+    hours, minutes = text.split(":")
+    return int(hours) * 60 + int(minutes)
+
+
+def _join(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    joined: list[tuple[int, int]] = []
+    for a, b in sorted(spans):
+        if joined and a <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(b, joined[-1][1])
+        else:
+            joined.append((a, b))
+    return joined
+
+
+def _without(spans: list[tuple[int, int]], holes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    for c, d in holes:
+        spans = [piece for a, b in spans for piece in ((a, min(b, c)), (max(a, d), b)) if piece[0] < piece[1]]
+    return spans

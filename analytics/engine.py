@@ -1,0 +1,321 @@
+"""The columnar engine: committed batches in, findings out; no clock, no I/O.
+
+One decision: a row waits until its site's clock has passed it, and rows of sites where nothing can happen are taken as
+columns; only sites where a deadline is due, something is open, or evidence is late go through `watch`, event by event.
+
+    inputs → coverage, blindness, liveness → clocks → rows up to the clock ─┬─ as columns (numpy)
+                                                                            └─ site by site (watch)
+"""
+
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics.findings import Finding, Phase, Rule, Severity, SubjectKind
+from analytics.rules import GAP_US
+from analytics.sight import Gap, View
+from analytics.state import NEVER, ROW, Memory, dump, load
+from analytics.status import SiteStatus, site_status
+from analytics.town import Site, Town, compile_town
+from analytics.watch import Watch, is_activity, is_presence, remember
+from gateway.clock import SECOND_US
+from gateway.events import Flag, Kind
+from ingest.columns import Batch
+
+Rows = NDArray[np.void]
+SHOW_US = 30 * SECOND_US
+"""A site's clock is shown again after so much event time, though nothing else changed."""
+
+
+class Engine:
+    """The state of the shards that a worker owns."""
+
+    def __init__(self) -> None:
+        self._shards: dict[int, Shard] = {}
+
+    def apply(self, batch: Batch) -> list[Finding]:
+        """Take one batch; returns what it reveals, per site in the order of event time."""
+        return self._shard(batch.shard).apply(batch)
+
+    def dump(self, shard: int) -> bytes:
+        """Return a checkpoint of one shard."""
+        return dump(self._shard(shard).memory)
+
+    def load(self, shard: int, state: bytes) -> None:
+        """Replace one shard's state by a checkpoint. Raises state.LayoutError."""
+        self._shards[shard] = Shard(shard, load(state))
+
+    def forget(self, shard: int) -> None:
+        """Drop a shard that is no longer owned, or whose state is to be built anew."""
+        self._shards.pop(shard, None)
+
+    def take_changed(self, shard: int) -> list[SiteStatus]:
+        """Return what the page shows of the sites that changed since the last call."""
+        return self._shard(shard).take_changed()
+
+    def _shard(self, shard: int) -> "Shard":
+        return self._shards.setdefault(shard, Shard(shard, Memory()))
+
+
+class Shard:
+    """One shard's memory and its register."""
+
+    def __init__(self, shard: int, memory: Memory) -> None:
+        self.shard, self.memory = shard, memory
+        self.town: Town = compile_town(memory)
+        self.changed: set[int] = set(range(len(memory.sites)))
+        self._shown = np.zeros(len(memory.sites), np.int64)
+
+    def apply(self, batch: Batch) -> list[Finding]:
+        """Inputs first, then what was covered, then the rows up to each site's clock."""
+        found: list[Finding] = []
+        if batch.inputs is not None:
+            found += self._register(batch.inputs)
+        touched = {c.gateway for c in batch.coverage} | {b.gateway for b in batch.blind} | {x.gateway for x in batch.liveness}
+        found += self._look(batch, touched)
+        found += self._advance(self._rows(batch), touched)
+        return found
+
+    def take_changed(self) -> list[SiteStatus]:
+        """Return the status of the sites that changed since the last call."""
+        changed, self.changed = sorted(self.changed), set()
+        self._shown[changed] = self.memory.sites["clock"][changed]
+        return [site_status(self.memory, self.town, self.town.by_row[row]) for row in changed]
+
+    # ---------------------------------------------------------------- inputs
+
+    def _register(self, inputs: bytes) -> list[Finding]:
+        before = self.memory.sites["id"].tolist()
+        self.memory.inputs = inputs
+        self.town = compile_town(self.memory)
+        self.memory.waiting = [self._place(rows) for rows in self.memory.waiting]
+        found: list[Finding] = []
+        for gone in set(before) - set(self.town.sites):
+            self.memory.records.pop(gone, None)
+            self.memory.recent.pop(gone, None)
+        for site in self.town.by_row:
+            if self.memory.sites["started"][site.row] != NEVER:
+                found += self._watch(site).refresh()
+        self.changed = set(range(len(self.memory.sites)))
+        self._shown = np.zeros(len(self.memory.sites), np.int64)
+        return found
+
+    def _watch(self, site: Site) -> Watch:
+        return Watch(self.shard, self.memory, self.town, site)
+
+    # ---------------------------------------------------------------- sight
+
+    def _look(self, batch: Batch, touched: set[int]) -> list[Finding]:
+        views = self.memory.views
+        found: list[Finding] = []
+        for c in batch.coverage:
+            views.setdefault(c.gateway, View()).extend(c)
+        for b in batch.blind:
+            views.setdefault(b.gateway, View()).blind(b)
+            mine = self.memory.devices["gateway"] == b.gateway
+            back = mine & ~self.memory.devices["offline"]
+            heard = np.maximum(self.memory.devices["heard"], self.memory.devices["mounted"])
+            self.memory.devices["due"][back] = (heard + self.memory.devices["patience"])[back]
+        for x in batch.liveness:
+            view = views.setdefault(x.gateway, View())
+            view.alive = x.alive
+            if x.alive:
+                for gap in view.gaps:
+                    gap.to_us = x.at_us if gap.to_us is None and gap.reason == "lost" else gap.to_us
+            else:
+                view.add_gap("", x.at_us, None, "lost", counts=False)
+        for gateway in sorted(touched):
+            views[gateway].find_holes()
+            for gap in list(views[gateway].gaps):
+                found += self._tell(gateway, views[gateway], gap)
+        return found
+
+    def _tell(self, gateway: int, view: View, gap: Gap) -> list[Finding]:
+        """Begin and end the findings of a gap, for each site that it blinds."""
+        found: list[Finding] = []
+        end = gap.to_us
+        long = gap.reason == "lost" or (view.through_us if end is None else end) - gap.from_us >= GAP_US
+        if gap.told is None and long and not _covered_by_another(view, gap):
+            gap.told = [site.input.id for site in self._blinded(gateway, gap)] or [0]
+            found += [self._gap_finding(gateway, gap, site, Phase.BEGIN, gap.from_us) for site in gap.told]
+        if gap.told is not None and end is not None and not gap.over:
+            gap.over = True
+            phase = Phase.END if long else Phase.RETRACT
+            found += [self._gap_finding(gateway, gap, site, phase, end) for site in gap.told]
+        return found
+
+    def _blinded(self, gateway: int, gap: Gap) -> list[Site]:
+        return [s for s in self.town.by_row if any(self._behind(d, gateway, gap) for d in s.devices)]
+
+    def _behind(self, d: int, gateway: int, gap: Gap) -> bool:
+        device = self.town.devices[d]
+        return device.gateway == gateway and device.identity.startswith(gap.source)
+
+    def _gap_finding(self, gateway: int, gap: Gap, site_id: int, phase: Phase, at_us: int) -> Finding:
+        site = self.town.sites.get(site_id)
+        known = self.town.gateways.get(gateway)
+        blinded = [d for d in site.devices if self._behind(d, gateway, gap)] if site else []
+        if site:
+            self.changed.add(site.row)
+        return Finding(
+            shard=self.shard,
+            rule=Rule.MONITORING_GAP,
+            subject_kind=SubjectKind.SITE if site_id else SubjectKind.GATEWAY,
+            subject=site_id or gateway,
+            site=site_id,
+            # Two sources may go blind in the same instant: the last digits tell them apart.
+            episode=gap.from_us // 1000 * 1000 + crc32(f"{gateway}/{gap.source}".encode()) % 1000,
+            phase=phase,
+            at_us=at_us,
+            severity=Severity.MAJOR,
+            reason={
+                "code": gap.reason if gap.reason in ("lost", "hole") else "blind",
+                "since_us": gap.from_us,
+                "to_us": gap.to_us,
+                "gateway": known.code if known else str(gateway),
+                "source": gap.source,
+                "why": gap.reason,
+                "sensors": len(blinded),
+                "of": len(site.devices) if site else 0,
+                "places": sorted({self.town.places[self.town.devices[d].place].name for d in blinded}),
+            },
+        )
+
+    # ---------------------------------------------------------------- rows
+
+    def _rows(self, batch: Batch) -> Rows:
+        rows = np.zeros(len(batch.rows), ROW)
+        for name in batch.rows.dtype.names or ():
+            rows[name] = batch.rows[name]
+        rows["pos"] = batch.pos
+        return self._place(rows)
+
+    def _place(self, rows: Rows) -> Rows:
+        """Find each row's site and device; rows of no place are nobody's evidence."""
+        rows["s"] = _look_up(self.town.site_row_of_place, rows["place"])
+        rows["d"] = _look_up(self.town.device_row, rows["device"])
+        return rows[rows["s"] >= 0]
+
+    def _clocks(self) -> NDArray[np.int64]:
+        """Return each site's clock: the least watermark of its gateways that are not lost; it never goes back."""
+        least = np.full(len(self.memory.sites), NEVER, np.int64)
+        for gateway, served in self.town.served.items():
+            view = self.memory.views.get(gateway)
+            if not view or not view.started:
+                continue
+            for row in served:
+                if self.memory.sites["started"][row] == NEVER:
+                    self._watch(self.town.by_row[row]).begin(view.spans[0][0])
+                    self.changed.add(row)
+            if view.alive:
+                least[served] = np.minimum(least[served], view.through_us)
+        clocks: NDArray[np.int64] = self.memory.sites["clock"].copy()
+        moved = (least != NEVER) & (least > clocks)
+        clocks[moved] = least[moved]
+        return clocks
+
+    def _advance(self, rows: Rows, touched: set[int]) -> list[Finding]:
+        sites = self.memory.sites
+        clocks = self._clocks()
+        if touched:  # clocks move with coverage and liveness only
+            rows = np.concatenate([*self.memory.waiting, rows])
+            self.memory.waiting.clear()
+        ready = (rows["t_us"] <= clocks[rows["s"]]) & (sites["started"][rows["s"]] != NEVER)
+        if not ready.all():
+            self.memory.waiting.append(rows[~ready])
+        rows = rows[ready]
+        rows = rows[np.argsort(rows["t_us"], kind="stable")]
+        slow = self._slow(rows, clocks, touched)
+        self.changed.update(np.unique(rows["s"]).tolist())
+        self.changed.update(np.flatnonzero(clocks - self._shown >= SHOW_US).tolist())
+        crowd = rows[~slow[rows["s"]]]
+        self._crowd(crowd)
+        calm = ~slow
+        sites["clock"][calm] = clocks[calm]
+        found: list[Finding] = []
+        singles = rows[slow[rows["s"]]]
+        remember(self.memory, singles[is_activity(singles)])
+        for row in np.flatnonzero(slow).tolist():
+            mine = singles[singles["s"] == row]
+            names = mine.dtype.names or ()
+            events = [dict(zip(names, values, strict=True)) for values in mine.tolist()]
+            found += self._watch(self.town.by_row[row]).sweep(events, int(clocks[row]))
+            self.changed.add(row)
+        return found
+
+    def _slow(self, rows: Rows, clocks: NDArray[np.int64], touched: set[int]) -> NDArray[np.bool_]:
+        """Tell which sites must be gone through event by event."""
+        sites, devices = self.memory.sites, self.memory.devices
+        slow: NDArray[np.bool_] = (sites["due"] <= clocks) & (sites["started"] != NEVER)
+        mine = [row for gateway in touched for row in self.town.served.get(gateway, ())]
+        slow[mine] |= sites["open_records"][mine]
+        through = {g: v.through_us for g, v in self.memory.views.items()}
+        reach = np.array([through.get(g, 0) for g in devices["gateway"].tolist()], np.int64)
+        due = devices["due"] <= np.minimum(clocks[devices["site"]], reach)
+        slow[devices["site"][due]] = True
+        at = rows["s"]
+        offline = (rows["d"] >= 0) & devices["offline"][rows["d"]] if len(devices) else np.zeros(len(rows), bool)
+        link = (rows["kind"] == Kind.LINK) & (rows["a"] == 0)
+        late = rows["t_us"] <= sites["clock"][at]
+        night = sites["night"][at] & is_presence(rows)
+        slow[at[late | night | link | offline | sites["open_records"][at]]] = True
+        slow &= sites["started"] != NEVER
+        return slow
+
+    def _crowd(self, rows: Rows) -> None:
+        """Take rows (in order of time) of sites where nothing can happen."""
+        sites, devices = self.memory.sites, self.memory.devices
+        np.maximum.at(sites["last_event"], rows["s"], rows["t_us"])
+        active = is_activity(rows)
+        np.maximum.at(sites["last_act"], rows["s"][active], rows["t_us"][active])
+        known = rows["d"] >= 0
+        d, t = rows["d"][known], rows["t_us"][known]
+        np.maximum.at(devices["heard"], d, t)
+        np.maximum.at(devices["act"], rows["d"][known & active], rows["t_us"][known & active])
+        here = np.unique(d)
+        devices["link_off"][here] = 0
+        devices["due"][here] = np.maximum(devices["heard"][here], devices["mounted"][here]) + devices["patience"][here]
+        self._doors(rows[known & (rows["kind"] == Kind.CONTACT)])
+        seen = rows[active]
+        remember(self.memory, seen)
+        day = (seen["t_us"] >= sites["day_from"][seen["s"]]) & (seen["t_us"] < sites["day_to"][seen["s"]])
+        np.add.at(sites["today_in"], seen["s"][day], seen["d_in"][day])
+        np.add.at(sites["today_passages"], seen["s"][day], (seen["kind"] == Kind.PASSAGE)[day])
+
+    def _doors(self, rows: Rows) -> None:
+        """Take contact messages (in order of time): the last one is the state, the last change says since when."""
+        devices = self.memory.devices
+        rows = rows[rows["t_us"] >= devices["door_seen"][rows["d"]]]
+        rows = rows[np.argsort(rows["d"], kind="stable")]
+        if not len(rows):
+            return
+        first = np.r_[True, rows["d"][1:] != rows["d"][:-1]]
+        state = (rows["a"] == 1).astype(np.int8)
+        before = np.where(first, devices["door"][rows["d"]], np.r_[np.int8(0), state[:-1]])
+        change = (state != before) | ((rows["flags"] & Flag.REPEAT) == 0)
+        changes = rows[change]  # assignments with repeated indices keep the last
+        devices["door_since"][changes["d"]] = changes["t_us"]
+        devices["door_pos"][changes["d"]] = changes["pos"]
+        devices["door_ordinal"][changes["d"]] = changes["ordinal"]
+        devices["door"][rows["d"]] = state
+        devices["door_seen"][rows["d"]] = rows["t_us"]
+
+
+def _covered_by_another(view: View, gap: Gap) -> bool:
+    """Tell whether a gap that was told already says the same: a gateway that was gone also reports itself blind."""
+    end = NEVER if gap.to_us is None else gap.to_us
+    return any(
+        other.told is not None
+        and other is not gap
+        and gap.source.startswith(other.source)
+        and other.from_us - GAP_US <= end
+        and gap.from_us <= (NEVER if other.to_us is None else other.to_us + GAP_US)
+        for other in view.gaps
+    )
+
+
+def _look_up(table: NDArray[np.int64], ids: NDArray[np.int32]) -> NDArray[np.int64]:
+    known = (ids >= 0) & (ids < len(table))
+    rows: NDArray[np.int64] = np.where(known, table[np.where(known, ids, 0)], -1)
+    return rows

@@ -1,0 +1,124 @@
+-- name: find_alert
+-- The alert of an episode, locked.
+SELECT id, state, version FROM alert
+WHERE rule = %(rule)s AND subject_kind = %(kind)s AND subject = %(subject)s AND episode = %(episode)s
+FOR UPDATE
+
+-- name: find_alert_by_id
+-- An alert by its number, locked.
+SELECT id, state, version FROM alert WHERE id = %(id)s FOR UPDATE
+
+-- name: site_of
+SELECT site FROM alert WHERE id = %(id)s
+
+-- name: open_alert
+-- A new episode; nothing where the episode is known already.
+INSERT INTO alert (shard, rule, subject_kind, subject, site, episode, state, severity, begin_us, detected_us, end_us, late,
+                   reason, evidence)
+VALUES (%(shard)s, %(rule)s, %(kind)s, %(subject)s, %(site)s, %(episode)s, %(state)s, %(severity)s, %(begin_us)s, %(now_us)s,
+        %(end_us)s, %(late)s, %(reason)s, %(evidence)s)
+ON CONFLICT (rule, subject_kind, subject, episode) DO NOTHING
+RETURNING id
+
+-- name: change_alert
+-- Compare-and-set by version; no row where someone was faster.
+UPDATE alert SET
+    state = %(state)s,
+    version = version + 1,
+    end_us = coalesce(%(end_us)s, end_us),
+    severity = coalesce(%(severity)s, severity),
+    reason = coalesce(%(reason)s, reason),
+    assignee = coalesce(%(assignee)s, assignee),
+    outcome = coalesce(%(outcome)s, outcome),
+    note = coalesce(%(note)s, note)
+WHERE id = %(id)s AND version = %(version)s
+RETURNING version
+
+-- name: log_change
+-- Every change a row: who, when, why.
+INSERT INTO alert_change (alert, version, at_us, who, what, why)
+VALUES (%(alert)s, %(version)s, %(at_us)s, %(who)s, %(what)s, %(why)s)
+
+-- name: snapshot
+-- What an endpoint is told of an alert.
+SELECT a.id, a.version, a.rule, a.state, a.severity, a.subject_kind, a.begin_us, a.detected_us, a.end_us, a.late, a.reason,
+       a.outcome, a.note, s.code AS site_code, s.name AS site_name, s.region AS site_region,
+       coalesce(s.zone, 'Asia/Shanghai') AS zone,
+       CASE a.subject_kind WHEN 'site' THEN s.code WHEN 'place' THEN p.code WHEN 'device' THEN d.identity
+                           WHEN 'gateway' THEN g.code END AS subject_code,
+       CASE a.subject_kind WHEN 'site' THEN s.name WHEN 'place' THEN p.name WHEN 'device' THEN d.name
+                           WHEN 'gateway' THEN g.code END AS subject_name
+FROM alert a
+LEFT JOIN site s ON s.id = a.site
+LEFT JOIN place p ON a.subject_kind = 'place' AND p.id = a.subject
+LEFT JOIN device d ON a.subject_kind = 'device' AND d.id = a.subject
+LEFT JOIN gateway g ON a.subject_kind = 'gateway' AND g.id = a.subject
+WHERE a.id = %(id)s
+
+-- name: supersede
+-- A version is a snapshot: the newest replaces unsent older ones. One that is on its way is left alone.
+UPDATE outbox SET state = 'superseded', done_us = %(now_us)s
+WHERE alert = %(alert)s AND version < %(version)s AND state = 'pending' AND leased_until_us <= %(now_us)s
+
+-- name: enabled_endpoints
+SELECT id FROM endpoint WHERE enabled ORDER BY id
+
+-- name: put_outbox
+INSERT INTO outbox (alert, version, endpoint, webhook_id, body, due_us)
+VALUES (%(alert)s, %(version)s, %(endpoint)s, %(webhook_id)s, %(body)s, %(now_us)s)
+ON CONFLICT (alert, version, endpoint) DO NOTHING
+
+-- name: trace_evidence
+-- Where a stored event came from: gateway, stream, seq and its number in the frame.
+SELECT gateway, stream, seq, %(ordinal)s - first FROM frame
+WHERE pos = %(pos)s AND shard = %(shard)s AND first <= %(ordinal)s AND %(ordinal)s < first + events
+LIMIT 1
+
+-- name: advance
+-- The guard of T2: the position moves only from where we think it is, and only for the owner.
+UPDATE shard SET analysed = %(new)s, failing_since_us = NULL, failure = ''
+WHERE id = %(shard)s AND analysed = %(old)s AND epoch = %(epoch)s
+
+-- name: position
+SELECT pos, analysed, epoch FROM shard WHERE id = %(shard)s
+
+-- name: fail
+-- Not analysed since …; the first failure's time stays.
+UPDATE shard SET failing_since_us = coalesce(failing_since_us, %(now_us)s), failure = %(failure)s
+WHERE id = %(shard)s AND epoch = %(epoch)s
+
+-- name: read_checkpoint
+SELECT pos, layout, state FROM checkpoint WHERE shard = %(shard)s
+
+-- name: write_checkpoint
+INSERT INTO checkpoint (shard, pos, layout, state) VALUES (%(shard)s, %(pos)s, %(layout)s, %(state)s)
+ON CONFLICT (shard) DO UPDATE SET pos = EXCLUDED.pos, layout = EXCLUDED.layout, state = EXCLUDED.state
+
+-- name: put_status
+-- What the engine says of a site; `colour_sites` puts its alerts on top. A site that is gone is left out.
+INSERT INTO site_status (site, state, clock_us, next_rule, next_deadline_us, today_in, today_passages, last_event_us, detail)
+SELECT id, %(base)s, %(clock_us)s, %(next_rule)s, %(next_deadline_us)s, %(today_in)s, %(today_passages)s, %(last_event_us)s,
+       %(detail)s
+FROM site WHERE id = %(site)s
+ON CONFLICT (site) DO UPDATE SET
+    clock_us = EXCLUDED.clock_us, next_rule = EXCLUDED.next_rule, next_deadline_us = EXCLUDED.next_deadline_us,
+    today_in = EXCLUDED.today_in, today_passages = EXCLUDED.today_passages, last_event_us = EXCLUDED.last_event_us,
+    detail = EXCLUDED.detail, changed = pg_current_xact_id()
+
+-- name: colour_sites
+-- alert (open and urgent or major) > blind (an active gap) > attention (minor or acknowledged) > what the engine says.
+UPDATE site_status st SET state = n.state, changed = pg_current_xact_id()
+FROM (
+    SELECT t.site, CASE
+        WHEN bool_or(a.state = 'open' AND a.severity <> 'minor' AND a.rule <> 'monitoring_gap') THEN 'alert'
+        WHEN bool_or(a.rule = 'monitoring_gap') THEN 'blind'
+        WHEN count(a.id) > 0 THEN 'attention'
+        ELSE coalesce(t.detail ->> 'base', 'unknown') END AS state
+    FROM site_status t LEFT JOIN alert a ON a.site = t.site AND a.state IN ('open', 'acknowledged')
+    WHERE t.site = ANY(%(sites)s) GROUP BY t.site, t.detail ->> 'base'
+) n
+WHERE st.site = n.site AND st.state <> n.state
+
+-- name: notify
+-- Wake delivery and the page.
+SELECT pg_notify('smartcare', '')

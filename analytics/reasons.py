@@ -1,0 +1,161 @@
+"""The reason of an alert in words, Chinese and English, with its numbers and the usual value inside.
+
+One decision: a finding carries codes and numbers, never sentences; this is the only place where they become text, so that the
+page, the push and a report say the same.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal, cast
+from zoneinfo import ZoneInfo
+
+from analytics.findings import Rule
+from gateway.clock import MINUTE_US, SECOND_US
+
+Lang = Literal["zh", "en"]
+
+NAMES: dict[str, dict[str, str]] = {
+    Rule.NOT_OPENED: {"zh": "未开门", "en": "Not opened"},
+    Rule.OPENED_AFTER_HOURS: {"zh": "非开放时间有人", "en": "Activity after hours"},
+    Rule.LEFT_OPEN: {"zh": "关门后门未关", "en": "Door left open"},
+    Rule.NO_ACTIVITY: {"zh": "开放时间长时间无人", "en": "No activity while open"},
+    Rule.DEVICE_OFFLINE: {"zh": "设备离线", "en": "Device offline"},
+    Rule.MONITORING_GAP: {"zh": "监测中断", "en": "Monitoring gap"},
+}
+
+TEXTS: dict[str, dict[str, str]] = {
+    "not_opened": {
+        "zh": "{deadline} 前未开门（{opens} 应开门，宽限 {grace_min} 分钟，{sensors} 个传感器均正常且无人经过）",
+        "en": "Not opened by {deadline} (opens {opens}, {grace_min} min grace; all {sensors} sensors work and saw nobody)",
+    },
+    "opened": {
+        "zh": "非开放时间 {t}，{place}被打开{next}",
+        "en": "{place} opened at {t}, after hours{next}",
+    },
+    "counted": {
+        "zh": "非开放时间 {t}，{place}有人进出（进 {d_in}，出 {d_out}）{next}",
+        "en": "People counted at {place} at {t}, after hours ({d_in} in, {d_out} out){next}",
+    },
+    "passage": {
+        "zh": "非开放时间 {t}，{place}有人刷脸或签到{next}",
+        "en": "Someone checked in at {place} at {t}, after hours{next}",
+    },
+    "left_open": {
+        "zh": "{closes} 关门后 {after_min} 分钟，{place}仍开着（{open_since} 打开）",
+        "en": "{place} still open {after_min} min after closing at {closes} (open since {open_since})",
+    },
+    "no_activity": {
+        "zh": "自 {since} 起 {limit_min} 分钟无人活动（开放时间，{sensors} 个传感器均正常）",
+        "en": "Nobody seen for {limit_min} min since {since} (open now; all {sensors} sensors work)",
+    },
+    "no_activity_since_opening": {
+        "zh": "自 {since} 开放起 {limit_min} 分钟无人活动（{sensors} 个传感器均正常）",
+        "en": "Nobody seen for {limit_min} min since opening at {since} (all {sensors} sensors work)",
+    },
+    "silent": {
+        "zh": "{place}的“{device}”自 {since} 起无信号（通常至少每 {alive} 一次）",
+        "en": "“{device}” at {place} silent since {since} (usually heard at least every {alive})",
+    },
+    "never_heard": {
+        "zh": "{place}的“{device}”自 {since} 安装后从未有信号（通常至少每 {alive} 一次）",
+        "en": "“{device}” at {place} never heard since it was mounted at {since} (usually at least every {alive})",
+    },
+    "link_offline": {
+        "zh": "{place}的“{device}”自 {since} 起被其网络报告为离线",
+        "en": "“{device}” at {place} reported offline by its network since {since}",
+    },
+    "lost": {
+        "zh": "自 {since} 起收不到网关 {gateway}，{covers}看不见",
+        "en": "Gateway {gateway} not heard since {since}; cannot see {covers}",
+    },
+    "hole": {
+        "zh": "{since} 至 {to} 网关 {gateway} 未在接收，{covers}看不见",
+        "en": "Gateway {gateway} was not receiving from {since} to {to}; could not see {covers}",
+    },
+    "blind": {
+        "zh": "自 {since} 起网关 {gateway} 收不到设备（{source}），{covers}看不见",
+        "en": "Gateway {gateway} cannot hear its devices ({source}) since {since}; cannot see {covers}",
+    },
+}
+
+ENDED: dict[str, dict[str, str]] = {
+    "activity": {"zh": "已有人活动", "en": "activity seen"},
+    "activity_before": {"zh": "补到的数据表明当时有人", "en": "late data shows that people were there"},
+    "closing": {"zh": "到关门时间", "en": "closing time came"},
+    "opening": {"zh": "到开门时间", "en": "opening time came"},
+    "closed": {"zh": "门已关", "en": "door closed"},
+    "closed_before": {"zh": "补到的数据表明门当时已关", "en": "late data shows that the door was closed"},
+    "quiet": {"zh": "已无活动", "en": "quiet again"},
+    "heard": {"zh": "设备已恢复", "en": "device is back"},
+    "heard_before": {"zh": "补到的数据表明设备当时在线", "en": "late data shows that the device was there"},
+    "closure": {"zh": "当日已登记停业", "en": "a closure was entered"},
+    "removed": {"zh": "设备已移除", "en": "device was removed"},
+}
+
+
+def render(rule: str, reason: Mapping[str, Any], lang: str, zone: str) -> str:
+    """Say why, in `lang` ("zh", else "en"), with times in the site's zone (IANA). A code it does not know is the rule's name."""
+    en = lang != "zh"
+    text = TEXTS.get(str(reason.get("code")), {}).get("en" if en else "zh")
+    if text is None:
+        return rule_name(rule, lang)
+    try:
+        return text.format_map(_words(reason, en, ZoneInfo(zone)))
+    except (KeyError, ValueError):  # written by another version
+        return rule_name(rule, lang)
+
+
+def rule_name(rule: str, lang: str) -> str:
+    """Return a rule's name."""
+    return NAMES.get(rule, {"zh": rule, "en": rule})["zh" if lang == "zh" else "en"]
+
+
+def ended(reason: Mapping[str, Any], lang: str) -> str:
+    """Say why it is over, empty where it is not."""
+    return ENDED.get(str(reason.get("ended")), {}).get("zh" if lang == "zh" else "en", "")
+
+
+def _words(reason: Mapping[str, Any], en: bool, zone: ZoneInfo) -> dict[str, str]:
+    words = {k: _number(v) for k, v in reason.items()}
+    times = {k: v for k, v in reason.items() if k.endswith("_us") and v}
+    anchor = max((v for k, v in times.items() if k != "opens_us"), default=0)
+    words |= {k[:-3]: _clock(v, anchor, zone) for k, v in times.items()}
+    if "grace_min" in reason:
+        deadline = cast(int, reason["opens_us"]) + round(reason["grace_min"] * MINUTE_US)
+        words["deadline"] = _clock(deadline, deadline, zone)
+        words["opens"] = _clock(reason["opens_us"], deadline, zone)
+    elif "t_us" in reason:
+        opens = f"{words['opens']}" if reason.get("opens_us") else ""
+        words["next"] = (f" (opens {opens})" if en else f"（{opens} 开门）") if opens else ""
+    if "place_en" in reason and en:
+        words["place"] = words["place_en"]
+    if "alive_min" in reason:
+        words["alive"] = _span(reason["alive_min"], en)
+    if "places" in reason:
+        names = (", " if en else "、").join(reason["places"])
+        words["covers"] = (
+            f"{words['sensors']} of {words['of']} sensors ({names})"
+            if en
+            else f"{names}（{words['sensors']}/{words['of']} 个传感器）"
+        )
+        words["source"] = words["source"].rstrip("/") or ("all" if en else "全部")
+        words["covers"] = words["covers"] if reason["places"] else ("anything" if en else "全部")
+    return words
+
+
+def _clock(t_us: int, anchor_us: int, zone: ZoneInfo) -> str:
+    """Write HH:MM, with the day where it is not the anchor's."""
+    t, anchor = (datetime.fromtimestamp(x // SECOND_US, zone) for x in (t_us, anchor_us))
+    return f"{t:%H:%M}" if t.date() == anchor.date() else f"{t:%m-%d %H:%M}"
+
+
+def _span(minutes: float, en: bool) -> str:
+    if minutes < 1:
+        return f"{minutes * 60:g} s" if en else f"{minutes * 60:g} 秒"
+    if minutes < 120:
+        return f"{minutes:g} min" if en else f"{minutes:g} 分钟"
+    return f"{minutes / 60:g} h" if en else f"{minutes / 60:g} 小时"
+
+
+def _number(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

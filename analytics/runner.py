@@ -1,0 +1,299 @@
+"""Runs the engine over the log of the shards that this worker owns, and commits what it finds: T2.
+
+One decision: there is one way back to a good state, whatever went wrong (engine raised, unknown COMMIT, lost connection,
+missed batches): forget, load the checkpoint, replay in silence up to the position of the last T2, go on from there. Episodes
+have fixed keys, so applying a finding twice changes nothing.
+
+    offer(batch) → bounded queue → engine.apply (thread) → T2: position, alerts, outbox, status, checkpoint
+                     └ full, or prev does not match: read the gap from the store
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from analytics.alerts import QUERIES, Connection, apply_findings, colour
+from analytics.engine import Engine
+from analytics.findings import Finding
+from analytics.state import LAYOUT, LayoutError
+from analytics.status import SiteStatus
+from gateway.clock import SECOND_US, now_us
+from ingest.columns import Batch
+from ingest.store.log import read_batches
+
+LOG = logging.getLogger(__name__)
+
+QUEUE = 512
+"""Batches waiting in memory; the oldest are dropped when it is full and read from the store later."""
+BACKOFF_US = tuple(s * SECOND_US for s in (1, 2, 5, 10))
+CHECKPOINT_US = 30 * SECOND_US
+CHECKPOINT_ROWS = 10_000
+STATUS_US = SECOND_US
+POLL_S = 1.0
+
+
+class Detects(Protocol):
+    """What the runner needs of an engine."""
+
+    def apply(self, batch: Batch) -> list[Finding]:
+        """Take one batch."""
+
+    def dump(self, shard: int) -> bytes:
+        """Write a checkpoint."""
+
+    def load(self, shard: int, state: bytes) -> None:
+        """Read one. Raises LayoutError."""
+
+    def take_changed(self, shard: int) -> list[SiteStatus]:
+        """Return what the page shows of changed sites."""
+
+
+class Overtaken(Exception):
+    """The position or the epoch in the database is not ours: someone else has the shard, or our last T2 is unknown."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Lane:
+    """One owned shard. `at`: the engine's memory; `analysed`: the last T2; None: nothing is known, restore first."""
+
+    shard: int
+    epoch: int
+    engine: Detects | None = None
+    at: int = 0
+    analysed: int = 0
+    unsaved_rows: int = 0
+    saved_us: int = 0
+    status_us: int = 0
+    failures: int = 0
+    due_us: int = 0
+    inbox: list[Batch] = field(default_factory=list)
+
+
+class Runner:
+    """The analyzer of one worker. `owned` says which shards are ours, and their epochs, each time it is asked."""
+
+    def __init__(
+        self,
+        database_url: str,
+        owned: Callable[[], Mapping[int, int]],
+        *,
+        engine_factory: Callable[[], Detects] = Engine,
+        now: Callable[[], int] = now_us,
+    ) -> None:
+        self._url, self._owned, self._factory, self._now = database_url, owned, engine_factory, now
+        self._queue: deque[Batch] = deque(maxlen=QUEUE)
+        self._lanes: dict[int, Lane] = {}
+        self._conn: Connection | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake = asyncio.Event()
+
+    def offer(self, batch: Batch) -> None:
+        """Hand over a committed batch, from any thread; never waits."""
+        self._queue.append(batch)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    async def run(self) -> None:
+        """Analyse until cancelled."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            while True:
+                await self.cycle()
+                try:
+                    async with asyncio.timeout(POLL_S):
+                        await self._wake.wait()
+                except TimeoutError:
+                    pass
+        finally:
+            self._loop = None
+            await self.close()
+
+    async def cycle(self) -> None:
+        """Analyse everything that is committed now; a shard that fails is set aside until its backoff is over."""
+        self._wake.clear()
+        try:
+            await self._look_at_shards()
+        except psycopg.OperationalError as e:
+            LOG.warning("the analyzer waits for the database: %s", e)
+            await self.close()
+            return
+        while self._queue:
+            batch = self._queue.popleft()
+            if batch.shard in self._lanes:
+                self._lanes[batch.shard].inbox.append(batch)
+        for lane in list(self._lanes.values()):
+            if lane.due_us <= self._now():
+                await self._supervise(lane)
+
+    async def close(self) -> None:
+        """Close the connection; the next cycle opens another."""
+        if self._conn is not None:
+            await self._conn.close()
+        self._conn = None
+
+    # ---------------------------------------------------------------- shards
+
+    async def _look_at_shards(self) -> None:
+        owned = self._owned()
+        for shard in [s for s, lane in self._lanes.items() if owned.get(s) != lane.epoch]:
+            del self._lanes[shard]
+        for shard, epoch in owned.items():
+            self._lanes.setdefault(shard, Lane(shard=shard, epoch=epoch))
+
+    async def _supervise(self, lane: Lane) -> None:
+        try:
+            await self._catch_up(lane)
+            lane.failures = 0
+        except Overtaken as e:
+            LOG.warning("shard %s: %s", lane.shard, e)
+            self._set_aside(lane)
+        except psycopg.OperationalError as e:
+            LOG.warning("shard %s: the analyzer lost the database: %s", lane.shard, e)
+            self._set_aside(lane)
+            await self.close()
+        except Exception as e:
+            LOG.exception("shard %s: the analyzer failed; it starts again from its checkpoint", lane.shard)
+            self._set_aside(lane)
+            await self._record_failure(lane, e)
+
+    def _set_aside(self, lane: Lane) -> None:
+        lane.engine = None
+        lane.inbox.clear()
+        lane.due_us = self._now() + BACKOFF_US[min(lane.failures, len(BACKOFF_US) - 1)]
+        lane.failures += 1
+
+    async def _record_failure(self, lane: Lane, error: Exception) -> None:
+        try:
+            conn = await self._connection()
+            values = {
+                "shard": lane.shard,
+                "epoch": lane.epoch,
+                "now_us": self._now(),
+                "failure": f"{type(error).__name__}: {error}",
+            }
+            async with conn.transaction():
+                await conn.execute(QUERIES["fail"], values)
+                await conn.execute(QUERIES["notify"])
+        except psycopg.Error as e:
+            LOG.warning("shard %s: the failure could not be recorded: %s", lane.shard, e)
+            await self.close()
+
+    # ---------------------------------------------------------------- one shard
+
+    async def _catch_up(self, lane: Lane) -> None:
+        conn = await self._connection()
+        if lane.engine is None:
+            await self._restore(conn, lane)
+        pos = await self._position(conn, lane)
+        batches, lane.inbox = [b for b in lane.inbox if b.pos > lane.at], []
+        for batch in batches:
+            if batch.prev == lane.at:
+                await self._step(conn, lane, await asyncio.to_thread(self._apply, lane, batch))
+            elif batch.pos > lane.at:
+                await self._step(conn, lane, await asyncio.to_thread(self._read, lane, lane.at, batch.pos))
+        if pos > lane.at:
+            await self._step(conn, lane, await asyncio.to_thread(self._read, lane, lane.at, pos))
+        if self._now() - lane.status_us >= STATUS_US:
+            await self._show(conn, lane)
+
+    async def _restore(self, conn: Connection, lane: Lane) -> None:
+        lane.engine, lane.at, lane.saved_us, lane.unsaved_rows = self._factory(), 0, self._now(), 0
+        found = await _one(conn, "read_checkpoint", {"shard": lane.shard})
+        if found is not None and found[1] == LAYOUT:
+            try:
+                lane.engine.load(lane.shard, bytes(found[2]))
+                lane.at = found[0]
+            except LayoutError as e:
+                LOG.warning("shard %s: %s", lane.shard, e)
+        row = await _one(conn, "position", {"shard": lane.shard})
+        lane.analysed = row[1]
+        if lane.at > lane.analysed:
+            raise Overtaken(f"the checkpoint is at {lane.at}, beyond the last T2 at {lane.analysed}: the database was restored")
+        await asyncio.to_thread(self._read, lane, lane.at, lane.analysed)
+
+    async def _position(self, conn: Connection, lane: Lane) -> int:
+        pos, analysed, epoch = await _one(conn, "position", {"shard": lane.shard})
+        if epoch != lane.epoch or analysed != lane.analysed:
+            raise Overtaken(f"epoch {epoch} at {analysed} in the database, ours is epoch {lane.epoch} at {lane.analysed}")
+        return int(pos)
+
+    def _apply(self, lane: Lane, batch: Batch) -> list[Finding]:
+        assert lane.engine is not None
+        found = lane.engine.apply(batch)
+        lane.at = batch.pos
+        lane.unsaved_rows += len(batch.rows)
+        return found
+
+    def _read(self, lane: Lane, after: int, through: int) -> list[Finding]:
+        """Apply what the store has in (after, through]; runs in a thread."""
+        found: list[Finding] = []
+        with psycopg.connect(self._url, connect_timeout=5, application_name="smartcare analyzer reading") as conn:
+            for batch in read_batches(conn, lane.shard, after, through):
+                found += self._apply(lane, batch)
+        return found
+
+    async def _step(self, conn: Connection, lane: Lane, findings: list[Finding]) -> None:
+        """T2: the position moves by compare-and-set, together with all that follows from it, or not at all."""
+        now = self._now()
+        async with conn.transaction():
+            values = {"shard": lane.shard, "new": lane.at, "old": lane.analysed, "epoch": lane.epoch}
+            if (await conn.execute(QUERIES["advance"], values)).rowcount != 1:
+                raise Overtaken(f"T2 from {lane.analysed} to {lane.at} of epoch {lane.epoch} met another state")
+            if findings or now - lane.status_us >= STATUS_US:
+                await self._put_status(conn, lane, now)
+            if findings:
+                await apply_findings(conn, findings, now)
+            if now - lane.saved_us >= CHECKPOINT_US or lane.unsaved_rows >= CHECKPOINT_ROWS:
+                await self._save(conn, lane, now)
+        lane.analysed = lane.at
+
+    async def _save(self, conn: Connection, lane: Lane, now: int) -> None:
+        assert lane.engine is not None
+        state = await asyncio.to_thread(lane.engine.dump, lane.shard)
+        await conn.execute(QUERIES["write_checkpoint"], {"shard": lane.shard, "pos": lane.at, "layout": LAYOUT, "state": state})
+        lane.saved_us, lane.unsaved_rows = now, 0
+
+    async def _show(self, conn: Connection, lane: Lane) -> None:
+        """Write what the last T2s left unsaid, because the sites had been shown within the second."""
+        async with conn.transaction():
+            await self._put_status(conn, lane, self._now())
+
+    async def _put_status(self, conn: Connection, lane: Lane, now: int) -> None:
+        assert lane.engine is not None
+        changed = lane.engine.take_changed(lane.shard)
+        lane.status_us = now
+        for status in changed:
+            await conn.execute(QUERIES["put_status"], _status_values(status))
+        if changed:
+            await colour(conn, [s.site for s in changed])
+
+    async def _connection(self) -> Connection:
+        if self._conn is None or self._conn.closed:
+            self._conn = await psycopg.AsyncConnection.connect(
+                self._url, autocommit=True, connect_timeout=5, application_name="smartcare analyzer"
+            )
+        return self._conn
+
+
+def _status_values(status: SiteStatus) -> dict[str, Any]:
+    return {
+        "site": status.site,
+        "base": status.base,
+        "clock_us": status.clock_us,
+        "next_rule": status.next_rule,
+        "next_deadline_us": status.next_deadline_us,
+        "today_in": status.today_in,
+        "today_passages": status.today_passages,
+        "last_event_us": status.last_event_us,
+        "detail": Jsonb(status.detail),
+    }
+
+
+async def _one(conn: Connection, query: str, values: dict[str, Any]) -> Any:
+    return await (await conn.execute(QUERIES[query], values)).fetchone()

@@ -1,0 +1,151 @@
+"""What the engine remembers of one shard: one row per site and per device in numpy arrays, a few structs for what is open.
+
+One decision: everything that must survive is in `Memory`, as arrays and plain structs, so that a checkpoint is its bytes;
+what the register says is compiled anew from the inputs that the checkpoint carries.
+"""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics.findings import Rule, Severity, SubjectKind
+from analytics.sight import View
+from ingest.columns import COLUMNS
+
+LAYOUT = 1
+"""Raised with every change of what follows; a checkpoint of another layout is not read."""
+
+NEVER = 2**62
+UNKNOWN = -1
+FAMILIES = ("door", "counter", "terminal")
+"""Families that prove activity and its absence; others are only watched for being there."""
+
+SITE = np.dtype(
+    [
+        ("id", "i4"),
+        ("started", "i8"),  # begin of what its gateways saw; NEVER: nothing yet
+        ("clock", "i8"),  # analysed through here, event time
+        ("due", "i8"),  # nothing happens before this time unless events make it happen; a lower bound
+        ("agenda", "i8"),  # next time that the calendar has something to do
+        ("last_act", "i8"),
+        ("judged", "i8"),  # begin of the silence that no_activity has judged
+        ("last_event", "i8"),
+        ("night", "?"),  # activity now is after hours
+        ("open_records", "?"),  # something is held or open that any event may change
+        ("day_from", "i8"),
+        ("day_to", "i8"),
+        ("today_in", "i4"),
+        ("today_passages", "i4"),
+    ]
+)
+DEVICE = np.dtype(
+    [
+        ("id", "i4"),
+        ("site", "i4"),  # row of the site
+        ("gateway", "i4"),  # id of the gateway
+        ("alive_every", "i8"),
+        ("patience", "i8"),  # silence after which it is offline
+        ("mounted", "i8"),
+        ("heard", "i8"),  # its last sign of life
+        ("act", "i8"),  # its last activity
+        ("due", "i8"),  # looked at again at this time, a lower bound of its offline deadline
+        ("link_off", "i8"),  # its network says it is away since; 0 it is not
+        ("offline", "?"),  # a finding says so
+        ("door", "i1"),  # 1 open, 0 closed, UNKNOWN
+        ("door_since", "i8"),
+        ("door_seen", "i8"),  # last contact message
+        ("door_pos", "i8"),  # the stored event that `door_since` rests on
+        ("door_ordinal", "i4"),
+    ]
+)
+ROW = np.dtype([*COLUMNS.descr, ("pos", "i8"), ("s", "i4"), ("d", "i4")])
+"""A stored row with its position, and the rows of its site and device here."""
+
+RECENT = 8
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """A finding that is open, or held back for want of proof.
+
+    since_us: begin of what it rests on. deadline_us: time of the finding. until_us: it ends by itself then. first_us: the
+    first activity after the deadline, 0 none. last_us, count: of the activity that makes it up (opened_after_hours).
+    """
+
+    rule: Rule
+    kind: SubjectKind
+    subject: int
+    site: int
+    episode: int
+    since_us: int
+    deadline_us: int
+    severity: Severity
+    reason: dict[str, Any]
+    until_us: int = NEVER
+    held: bool = False
+    first_us: int = 0
+    last_us: int = 0
+    count: int = 0
+    evidence: list[tuple[int, int]] = []
+
+
+class Memory(msgspec.Struct, kw_only=True):
+    """All that survives of a shard. Arrays have dtypes SITE, DEVICE and ROW; `records` and `recent` go by site id."""
+
+    inputs: bytes | None = None
+    sites: NDArray[np.void] = msgspec.field(default_factory=lambda: np.zeros(0, SITE))
+    devices: NDArray[np.void] = msgspec.field(default_factory=lambda: np.zeros(0, DEVICE))
+    waiting: list[NDArray[np.void]] = []
+    views: dict[int, View] = {}
+    records: dict[int, list[Record]] = {}
+    recent: dict[int, list[dict[str, int]]] = {}
+
+
+class LayoutError(Exception):
+    """A checkpoint that this version does not read: replay from the beginning of the log instead."""
+
+
+class _Saved(msgspec.Struct, kw_only=True):
+    layout: int
+    inputs: bytes | None
+    sites: bytes
+    devices: bytes
+    waiting: bytes
+    views: dict[int, View]
+    records: dict[int, list[Record]]
+    recent: dict[int, list[dict[str, int]]]
+
+
+def dump(memory: Memory) -> bytes:
+    """Write a checkpoint."""
+    saved = _Saved(
+        layout=LAYOUT,
+        inputs=memory.inputs,
+        sites=memory.sites.tobytes(),
+        devices=memory.devices.tobytes(),
+        waiting=b"".join(rows.tobytes() for rows in memory.waiting),
+        views=memory.views,
+        records=memory.records,
+        recent=memory.recent,
+    )
+    return msgspec.msgpack.encode(saved)
+
+
+def load(data: bytes) -> Memory:
+    """Read a checkpoint. Raises LayoutError."""
+    try:
+        saved = msgspec.msgpack.decode(data, type=_Saved)
+        if saved.layout != LAYOUT:
+            raise LayoutError(f"the checkpoint has layout {saved.layout}, this version reads {LAYOUT}; replaying the log instead")
+        return Memory(
+            inputs=saved.inputs,
+            sites=np.frombuffer(saved.sites, SITE).copy(),
+            devices=np.frombuffer(saved.devices, DEVICE).copy(),
+            waiting=[np.frombuffer(saved.waiting, ROW).copy()],
+            views=saved.views,
+            records=saved.records,
+            recent=saved.recent,
+        )
+    except (msgspec.MsgspecError, ValueError) as e:
+        raise LayoutError(f"the checkpoint cannot be read: {e}; replaying the log instead") from None

@@ -1,0 +1,98 @@
+"""What the page shows of a site: its state, its next deadline, its doors and the newest activity.
+
+One decision: it is derived from the engine's memory alone and may be written late or not at all; alerts colour it in the
+database, where people act on them.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from analytics.findings import Rule
+from analytics.rules import minutes
+from analytics.state import NEVER, Memory
+from analytics.town import Site, Town
+from gateway.events import MAX_TIME_US
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteStatus:
+    """A row of site_status before alerts are looked at. base: "ok", "closed" or "unknown"."""
+
+    site: int
+    base: str
+    clock_us: int
+    next_rule: str
+    next_deadline_us: int | None
+    today_in: int
+    today_passages: int
+    last_event_us: int | None
+    detail: dict[str, Any]
+
+
+def site_status(memory: Memory, town: Town, site: Site) -> SiteStatus:
+    """Say how a site stands at its clock."""
+    state = memory.sites[site.row]
+    clock = int(state["clock"])
+    started = state["started"] != NEVER
+    rule, deadline = _next(memory, site, clock) if started else ("", None)
+    base = "unknown"
+    if started:
+        is_open = not site.calendar.has_hours or site.calendar.at(clock) is not None
+        base = "ok" if is_open else "closed"
+    return SiteStatus(
+        site=site.input.id,
+        base=base,
+        clock_us=clock,
+        next_rule=rule,
+        next_deadline_us=deadline,
+        today_in=int(state["today_in"]),
+        today_passages=int(state["today_passages"]),
+        last_event_us=int(state["last_event"]) or None,
+        detail={
+            "base": base,
+            "places": [_place(memory, town, site, p.id) for p in site.places],
+            "recent": memory.recent.get(site.input.id, [])[::-1],
+        },
+    )
+
+
+def _next(memory: Memory, site: Site, clock: int) -> tuple[str, int | None]:
+    """Return the nearest pending deadline of the rules about silence and doors."""
+    if not site.calendar.has_hours or not site.sensors:
+        return "", None
+    state, rules = memory.sites[site.row], site.rules
+    dues: list[tuple[int, Rule]] = []
+    told = {r.rule for r in memory.records.get(site.input.id, ())}
+    for w in site.calendar.around(clock):
+        opened = w.opens_us + minutes(rules.not_opened.grace_min)
+        since = w.opens_us - minutes(rules.not_opened.before_min)
+        if w.first and clock < opened < w.closes_us and state["last_act"] < since:
+            dues.append((opened, Rule.NOT_OPENED))
+        left = w.closes_us + minutes(rules.left_open.after_min)
+        if clock < left and w.closes_us < MAX_TIME_US and any(memory.devices["door"][d] == 1 for d in site.sensors):
+            dues.append((left, Rule.LEFT_OPEN))
+        if w.opens_us <= clock < w.closes_us and not told & {Rule.NOT_OPENED, Rule.NO_ACTIVITY}:
+            quiet = max(w.opens_us, int(state["last_act"]), int(state["started"])) + minutes(rules.no_activity.limit_min)
+            if clock < quiet < w.closes_us:
+                dues.append((quiet, Rule.NO_ACTIVITY))
+    due, rule = min(dues, default=(None, ""))
+    return str(rule), due
+
+
+def _place(memory: Memory, town: Town, site: Site, place: int) -> dict[str, Any]:
+    """Say what the sensors of a place show; a place with a silent sensor is not "closed" but "offline"."""
+    rows = [d for d in site.devices if town.devices[d].place == place]
+    found = town.places[place]
+    shown: dict[str, Any] = {"id": place, "name": found.name, "name_en": found.name_en, "room": found.room}
+    if not rows:
+        return shown | {"family": "", "state": "none", "since_us": None, "last_us": None}
+    d = max(rows, key=lambda row: int(memory.devices["heard"][row]))
+    device = memory.devices[d]
+    family = town.devices[d].family
+    since = int(device["door_since"] if family == "door" else device["act"])
+    state = {1: "open", 0: "closed"}.get(int(device["door"]), "unknown") if family == "door" else "online"
+    if device["offline"]:
+        state = "offline"
+    elif not device["heard"]:
+        state = "unknown"
+    return shown | {"family": family, "state": state, "since_us": since or None, "last_us": int(device["heard"]) or None}

@@ -1,0 +1,122 @@
+"""The register of one shard, ready to be asked: sites with calendar and settings, devices with their places.
+
+One decision: arrays in `state` hold what changes with events, this holds what changes with the register; new inputs rebuild
+it and carry the arrays' rows over by id.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics.calendars import Calendar
+from analytics.rules import Rules, compile_rules
+from analytics.state import DEVICE, FAMILIES, NEVER, SITE, UNKNOWN, Memory
+from ingest.inputs import DeviceInput, GatewayInput, Inputs, PlaceInput, SiteInput, decode
+
+
+@dataclass(slots=True, kw_only=True)
+class Site:
+    """A site: its row in `Memory.sites`, and the rows of its devices in `Memory.devices`. sensors: those that prove activity."""
+
+    row: int
+    input: SiteInput
+    calendar: Calendar
+    rules: Rules
+    devices: list[int] = field(default_factory=list)
+    sensors: list[int] = field(default_factory=list)
+    gateways: list[int] = field(default_factory=list)
+    places: list[PlaceInput] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class Town:
+    """Everything of one register version. `sites` goes by id, `devices` by row; `*_row` map ids to rows, -1 none."""
+
+    sites: dict[int, Site]
+    by_row: list[Site]
+    devices: list[DeviceInput]
+    places: dict[int, PlaceInput]
+    gateways: dict[int, GatewayInput]
+    served: dict[int, list[int]]
+    """Gateway id → rows of the sites it has devices at."""
+    site_row_of_place: NDArray[np.int64]
+    device_row: NDArray[np.int64]
+
+    def device(self, device_id: int) -> int:
+        """Return a device's row, -1 none."""
+        return int(self.device_row[device_id]) if 0 <= device_id < len(self.device_row) else -1
+
+
+EMPTY = Inputs(version=0, sites=[], places=[], devices=[], gateways=[])
+
+
+def compile_town(memory: Memory) -> Town:
+    """Compile `memory.inputs` and lay out `memory`'s arrays in its order; rows known before keep what they know."""
+    inputs = decode(memory.inputs) if memory.inputs is not None else EMPTY
+    places = {p.id: p for p in inputs.places}
+    mounted = [d for d in inputs.devices if d.place in places]
+    memory.sites = _carry(memory.sites, [s.id for s in inputs.sites], _new_site())
+    memory.devices = _carry(memory.devices, [d.id for d in mounted], _new_device())
+    sites = {
+        s.id: Site(row=row, input=s, calendar=Calendar(s.zone, s.hours, s.closed), rules=compile_rules(s.rules))
+        for row, s in enumerate(inputs.sites)
+    }
+    served: dict[int, list[int]] = {g.id: [] for g in inputs.gateways}
+    for place in inputs.places:
+        sites[place.site].places.append(place)
+    for row, device in enumerate(mounted):
+        site = sites[places[device.place].site]
+        _seat(memory.devices, row, device, site)
+        site.devices.append(row)
+        if device.family in FAMILIES:
+            site.sensors.append(row)
+        if device.gateway not in site.gateways:
+            site.gateways.append(device.gateway)
+            served.setdefault(device.gateway, []).append(site.row)
+    return Town(
+        sites=sites,
+        by_row=list(sites.values()),
+        devices=mounted,
+        places=places,
+        gateways={g.id: g for g in inputs.gateways},
+        served=served,
+        site_row_of_place=_table({p.id: sites[p.site].row for p in inputs.places}),
+        device_row=_table({d.id: row for row, d in enumerate(mounted)}),
+    )
+
+
+def _seat(devices: NDArray[np.void], row: int, device: DeviceInput, site: Site) -> None:
+    d = devices[row]
+    d["site"], d["gateway"], d["alive_every"], d["mounted"] = site.row, device.gateway, device.alive_every_us, device.mounted_us
+    d["patience"] = round(site.rules.device_offline.silences * device.alive_every_us)
+    if not d["offline"]:
+        d["due"] = max(d["heard"], d["mounted"]) + d["patience"]
+
+
+def _carry(old: NDArray[np.void], ids: list[int], new: NDArray[np.void]) -> NDArray[np.void]:
+    rows = np.repeat(new, len(ids))
+    known = {int(i): n for n, i in enumerate(old["id"])}
+    for n, i in enumerate(ids):
+        if i in known:
+            rows[n] = old[known[i]]
+        rows[n]["id"] = i
+    return rows
+
+
+def _new_site() -> NDArray[np.void]:
+    site = np.zeros(1, SITE)
+    site["started"] = site["due"] = site["agenda"] = NEVER
+    return site
+
+
+def _new_device() -> NDArray[np.void]:
+    device = np.zeros(1, DEVICE)
+    device["door"] = UNKNOWN
+    return device
+
+
+def _table(rows: dict[int, int]) -> NDArray[np.int64]:
+    table = np.full(max(rows, default=0) + 1, -1, np.int64)
+    table[list(rows)] = list(rows.values())
+    return table

@@ -1,0 +1,534 @@
+"""One site through a stretch of event time: its events and its deadlines, in order, one by one.
+
+One decision: an event and a deadline meet in the order of their times, whatever batches they came in, so the log alone decides
+what is found. The engine takes this way only for sites where something is due, open or late; the others pass as columns.
+
+    events (t <= clock) ──┐
+    deadlines, calendar ──┴─ in time order → state, held or open records → findings
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics.findings import Finding, Phase, Rule, Severity, SubjectKind
+from analytics.rules import HELD_US, minutes
+from analytics.sight import Sight, View, judge
+from analytics.state import NEVER, RECENT, Memory, Record
+from analytics.town import Site, Town
+from gateway.events import MAX_TIME_US, MIN_TIME_US, Flag, Kind
+
+Row = dict[str, int]
+NO_VIEW = View()
+SHOWN = ["t_us", "place", "kind", "a", "b", "d_in", "d_out"]
+
+
+class Watch:
+    """The rules of one site; short-lived, all it knows is in `Memory`. `found` collects findings."""
+
+    def __init__(self, shard: int, memory: Memory, town: Town, site: Site) -> None:
+        self.shard, self.memory, self.town, self.site = shard, memory, town, site
+        self.state = memory.sites[site.row]
+        self.id = site.input.id
+        self.records = memory.records.setdefault(self.id, [])
+        self.found: list[Finding] = []
+        self.upto = 0
+
+    # ---------------------------------------------------------------- time
+
+    def sweep(self, rows: list[Row], upto: int) -> list[Finding]:
+        """Go through `rows` (in order of time) and all deadlines up to `upto`. Returns what was found, in order."""
+        clock = int(self.state["clock"])
+        self.upto = max(clock, upto)
+        i = 0
+        while i < len(rows) and rows[i]["t_us"] <= clock:  # late evidence
+            self._observe(rows[i], late=True)
+            i += 1
+        self._try_held()
+        while True:
+            due = self._next_due()
+            while i < len(rows) and rows[i]["t_us"] <= due:
+                self._observe(rows[i], late=False)
+                due, i = self._next_due(), i + 1
+            if due > self.upto:
+                break
+            self.state["clock"] = max(int(self.state["clock"]), due)
+            self._fire(due)
+        self.state["clock"] = self.upto
+        self.state["due"] = due
+        self.state["open_records"] = any(r.rule is not Rule.DEVICE_OFFLINE for r in self.records)
+        return self.found
+
+    def begin(self, from_us: int) -> None:
+        """Start watching: nothing before `from_us` is asked for."""
+        self.state["started"] = self.state["clock"] = from_us
+        self._turn_page(from_us)
+
+    def refresh(self) -> list[Finding]:
+        """Look at the calendar anew, after the register changed; what a closure or a removal has overtaken ends."""
+        self.state["due"] = 0
+        self._turn_page(int(self.state["clock"]))
+        here = {int(self.memory.devices["id"][d]) for d in self.site.devices}
+        for r in list(self.records):
+            device = {Rule.LEFT_OPEN: r.reason.get("device"), Rule.DEVICE_OFFLINE: r.subject}.get(r.rule)
+            if r.rule in (Rule.NOT_OPENED, Rule.NO_ACTIVITY) and self.site.calendar.at(r.deadline_us) is None:
+                self._withdraw(r, int(self.state["clock"]), "closure")
+            elif device is not None and device not in here:
+                self._end(r, max(int(self.state["clock"]), r.deadline_us), "removed")
+        return self.found
+
+    def _next_due(self) -> int:
+        dues = [int(self.state["agenda"]), self._no_activity_due()]
+        dues += [self._after_hours_end(r) for r in self.records if r.rule is Rule.OPENED_AFTER_HOURS]
+        dues += [r.deadline_us + HELD_US for r in self.records if r.held]
+        for d in self.site.devices:
+            due = int(self.memory.devices["due"][d])
+            if due <= self._device_clock(d):
+                dues.append(due)
+        return min(dues)
+
+    def _device_clock(self, d: int) -> int:
+        return max(self._view(d).through_us, 0)
+
+    def _fire(self, now: int) -> None:
+        for d in self.site.devices:
+            if self.memory.devices["due"][d] <= min(now, self._device_clock(d)):
+                self._device_due(d, int(self.memory.devices["due"][d]))
+        if self._no_activity_due() <= now:
+            self._no_activity(self._no_activity_due())
+        for r in [r for r in self.records if r.rule is Rule.OPENED_AFTER_HOURS]:
+            if self._after_hours_end(r) <= now:
+                self._end(r, self._after_hours_end(r), "quiet")
+        if self.state["agenda"] <= now:
+            self._calendar(int(self.state["agenda"]))
+        for r in [r for r in self.records if r.held and r.deadline_us + HELD_US <= now]:
+            self.records.remove(r)
+
+    # ---------------------------------------------------------------- calendar
+
+    def _turn_page(self, now: int) -> None:
+        """Set what holds from `now` on and when the calendar speaks next."""
+        day_from, day_to = self.site.calendar.day_of(now)
+        if self.state["day_from"] != day_from:
+            self.state["day_from"], self.state["day_to"] = day_from, day_to
+            self.state["today_in"] = self.state["today_passages"] = 0
+        self.state["night"] = self._is_night(now)
+        times = [day_to]
+        if self.site.calendar.has_hours:
+            for w in self.site.calendar.around(now):
+                times += [t for t in self._times(w.opens_us, w.closes_us) if MIN_TIME_US < t < MAX_TIME_US]
+        self.state["agenda"] = min(t for t in times if t > now)
+
+    def _times(self, opens: int, closes: int) -> tuple[int, ...]:
+        rules, after = self.site.rules, self.site.rules.opened_after_hours
+        return (
+            opens - minutes(after.before_min),
+            opens,
+            opens + minutes(rules.not_opened.grace_min),
+            closes,
+            closes + minutes(after.after_min),
+            closes + minutes(rules.left_open.after_min),
+        )
+
+    def _calendar(self, now: int) -> None:
+        if self.site.calendar.has_hours:
+            for w in self.site.calendar.around(now):
+                _, opens, opened, closes, _, left = self._times(w.opens_us, w.closes_us)
+                if now == left:
+                    self._left_open(w.closes_us, now)
+                if now == opened and opened < closes and w.first:
+                    self._not_opened(opens, now, closes)
+                if now == opens:
+                    self._opening(now)
+                if now == closes:
+                    self._closing(now)
+        self._turn_page(now)
+
+    def _opening(self, now: int) -> None:
+        for r in [r for r in self.records if r.rule is Rule.LEFT_OPEN]:
+            self._end(r, now, "opening")
+
+    def _closing(self, now: int) -> None:
+        for r in [r for r in self.records if r.rule in (Rule.NOT_OPENED, Rule.NO_ACTIVITY) and not r.held]:
+            self._end(r, now, "closing")
+
+    def _is_night(self, t: int) -> bool:
+        if not self.site.calendar.has_hours:
+            return False
+        s = self.site.rules.opened_after_hours
+        before, after = minutes(s.before_min), minutes(s.after_min)
+        return not any(w.opens_us - before <= t <= w.closes_us + after for w in self.site.calendar.around(t))
+
+    # ---------------------------------------------------------------- rules about absence
+
+    def _not_opened(self, opens: int, now: int, closes: int) -> None:
+        since = opens - minutes(self.site.rules.not_opened.before_min)
+        if not self.site.sensors or since <= self.state["last_act"]:
+            return
+        grace = self.site.rules.not_opened.grace_min
+        reason = {"code": "not_opened", "opens_us": opens, "grace_min": grace, "sensors": len(self.site.sensors)}
+        self._raise_when_proven(
+            Record(
+                rule=Rule.NOT_OPENED,
+                kind=SubjectKind.SITE,
+                subject=self.id,
+                site=self.id,
+                episode=opens,
+                since_us=since,
+                deadline_us=now,
+                until_us=closes,
+                severity=Severity.URGENT,
+                reason=reason,
+            )
+        )
+
+    def _no_activity_due(self) -> int:
+        """Return when the present silence becomes too long, NEVER if it cannot."""
+        clock = int(self.state["clock"])
+        window = self.site.calendar.at(clock) if self.site.calendar.has_hours and self.site.sensors else None
+        if window is None:
+            return NEVER
+        base = max(window.opens_us, int(self.state["last_act"]), int(self.state["started"]))
+        due = base + minutes(self.site.rules.no_activity.limit_min)
+        told = base == self.state["judged"] or any(
+            r.rule is Rule.NOT_OPENED and r.episode == window.opens_us for r in self.records
+        )
+        return NEVER if told or due >= window.closes_us else due
+
+    def _no_activity(self, now: int) -> None:
+        limit = self.site.rules.no_activity.limit_min
+        self.state["judged"] = base = now - minutes(limit)
+        window = self.site.calendar.at(base)
+        last = int(self.state["last_act"]) == base
+        reason: dict[str, Any] = {"code": "no_activity" if last else "no_activity_since_opening", "since_us": base}
+        self._raise_when_proven(
+            Record(
+                rule=Rule.NO_ACTIVITY,
+                kind=SubjectKind.SITE,
+                subject=self.id,
+                site=self.id,
+                episode=base,
+                since_us=base,
+                deadline_us=now,
+                until_us=window.closes_us if window else NEVER,
+                severity=Severity.MAJOR,
+                reason=reason | {"limit_min": limit, "sensors": len(self.site.sensors)},
+            )
+        )
+
+    def _raise_when_proven(self, record: Record) -> None:
+        record.held = True
+        self.records.append(record)
+        self._try_held()
+
+    def _try_held(self) -> None:
+        for r in [r for r in self.records if r.held]:
+            if r.rule is Rule.LEFT_OPEN:
+                if self._sees_quiet(self.town.device(r.reason["device"]), r.since_us, r.deadline_us):
+                    self._begin(r)
+            elif all(self._sees_quiet(d, r.since_us, r.deadline_us) for d in self.site.sensors):
+                self._begin(r)
+                if r.first_us:
+                    self._end(r, r.first_us, "activity")
+                elif r.until_us <= self.state["clock"]:
+                    self._end(r, r.until_us, "closing")
+
+    def _sees_quiet(self, d: int, since: int, until: int) -> bool:
+        """Tell whether a sensor proves that it saw nothing; what it did see has been taken into account already."""
+        if d < 0:
+            return False
+        device = self.memory.devices[d]
+        away = 0 < device["link_off"] <= until
+        if device["mounted"] > since or away:
+            return False
+        heard, every = int(device["heard"]), int(device["alive_every"])
+        identity = self.town.devices[d].identity
+        active = int(device["act"])
+        sight = judge(self._view(d), identity, (since + 1, until), active_us=active, heard_us=heard, alive_every_us=every)
+        return sight is Sight.PROVEN_QUIET
+
+    def _view(self, d: int) -> View:
+        return self.memory.views.get(int(self.memory.devices["gateway"][d]), NO_VIEW)
+
+    # ---------------------------------------------------------------- doors
+
+    def _left_open(self, closed: int, now: int) -> None:
+        window = self.site.calendar.next_opening(closed)
+        if window is not None and window <= now:
+            return
+        for d in self.site.sensors:
+            device = self.memory.devices[d]
+            place = self.town.places[self.town.devices[d].place]
+            if device["door"] != 1 or any(r.rule is Rule.LEFT_OPEN and r.subject == place.id for r in self.records):
+                continue
+            settings = self.site.rules.left_open
+            record = Record(
+                rule=Rule.LEFT_OPEN,
+                kind=SubjectKind.PLACE,
+                subject=place.id,
+                site=self.id,
+                episode=closed,
+                since_us=int(device["door_seen"]),
+                deadline_us=now,
+                severity=Severity.MAJOR,
+                reason={
+                    "code": "left_open",
+                    "closes_us": closed,
+                    "after_min": settings.after_min,
+                    "open_since_us": int(device["door_since"]),
+                    "device": int(device["id"]),
+                    "place": place.name,
+                    "place_en": place.name_en or place.name,
+                },
+                held=True,
+                evidence=[(int(device["door_pos"]), int(device["door_ordinal"]))],
+            )
+            self.records.append(record)
+            if device["door_seen"] >= now - minutes(settings.fresh_min):
+                self._begin(record)
+        self._try_held()
+
+    def _contact(self, row: Row) -> None:
+        """Let a door's message speak for or against what is said of it."""
+        t, is_open = row["t_us"], row["a"] == 1
+        seen_edge = not row["flags"] & (Flag.REPEAT | Flag.INFERRED)
+        for r in [r for r in self.records if r.rule is Rule.LEFT_OPEN and r.reason["device"] == row["device"]]:
+            if t <= r.deadline_us:
+                if not is_open and t > r.reason["open_since_us"]:
+                    self._withdraw(r, t, "closed_before")
+                continue
+            if r.held and not (is_open or seen_edge):
+                self.records.remove(r)  # closed at an unknown time: perhaps before the deadline
+                continue
+            self._begin(r)
+            if not is_open:
+                self._end(r, t, "closed")
+
+    # ---------------------------------------------------------------- presence
+
+    def _presence(self, row: Row) -> None:
+        t = row["t_us"]
+        hold = minutes(self.site.rules.opened_after_hours.hold_min)
+        for r in self.records:
+            if r.rule is Rule.OPENED_AFTER_HOURS and r.episode - hold <= t <= r.last_us + hold:
+                r.last_us, r.count = max(r.last_us, t), r.count + 1
+                return
+        place = self.town.places.get(row["place"])
+        calendar = self.site.calendar
+        reason: dict[str, Any] = {
+            "code": {Kind.CONTACT: "opened", Kind.PASSAGE: "passage"}.get(Kind(row["kind"]), "counted"),
+            "place": place.name if place else "",
+            "place_en": (place.name_en or place.name) if place else "",
+            "t_us": t,
+            "opens_us": calendar.next_opening(t),
+        }
+        if reason["code"] == "counted":
+            reason |= {"d_in": row["d_in"], "d_out": row["d_out"]}
+        record = Record(
+            rule=Rule.OPENED_AFTER_HOURS,
+            kind=SubjectKind.SITE,
+            subject=self.id,
+            site=self.id,
+            episode=t,
+            since_us=t,
+            deadline_us=t,
+            last_us=t,
+            count=1,
+            severity=Severity.MAJOR,
+            reason=reason,
+            held=True,
+            evidence=[(row["pos"], row["ordinal"])],
+        )
+        self.records.append(record)
+        self._begin(record)
+
+    def _after_hours_end(self, record: Record) -> int:
+        s = self.site.rules.opened_after_hours
+        opening = self.site.calendar.next_opening(record.episode)
+        end = record.last_us + minutes(s.hold_min)
+        return end if opening is None else max(record.last_us, min(end, opening - minutes(s.before_min)))
+
+    # ---------------------------------------------------------------- devices
+
+    def _device_due(self, d: int, now: int) -> None:
+        device, info = self.memory.devices[d], self.town.devices[d]
+        since = max(int(device["heard"]), int(device["mounted"]))
+        if device["link_off"] and now >= device["link_off"] + minutes(self.site.rules.device_offline.link_min):
+            self._offline(d, now, int(device["link_off"]), "link_offline")
+            return
+        view, patience = self._view(d), int(device["patience"])
+        looking = view.looking_since(info.identity, since, now)
+        if looking is None:  # nobody was listening then: its silence begins anew when someone is
+            again = view.looking_again(info.identity, now)
+            device["due"] = NEVER if again is None else again + patience
+        elif now - looking >= patience:
+            self._offline(d, now, since, "silent" if device["heard"] else "never_heard")
+        else:
+            device["due"] = looking + patience
+        if device["link_off"]:
+            link_due = int(device["link_off"]) + minutes(self.site.rules.device_offline.link_min)
+            device["due"] = min(int(device["due"]), link_due) if link_due > now else device["due"]
+
+    def _offline(self, d: int, now: int, since: int, code: str) -> None:
+        device, info = self.memory.devices[d], self.town.devices[d]
+        device["offline"], device["due"] = True, NEVER
+        place = self.town.places[info.place]
+        only = self.site.sensors == [d]
+        record = Record(
+            rule=Rule.DEVICE_OFFLINE,
+            kind=SubjectKind.DEVICE,
+            subject=int(device["id"]),
+            site=self.id,
+            episode=since,
+            since_us=since,
+            deadline_us=now,
+            severity=Severity.MAJOR if only else Severity.MINOR,
+            reason={
+                "code": code,
+                "since_us": since,
+                "alive_min": int(device["alive_every"]) / minutes(1),
+                "device": info.name or info.identity,
+                "place": place.name,
+                "place_en": place.name_en or place.name,
+                "only": only,
+            },
+            held=True,
+        )
+        self.records.append(record)
+        self._begin(record)
+
+    def _heard(self, row: Row) -> None:
+        """Take note of a sign of life."""
+        d, t = row["d"], row["t_us"]
+        device = self.memory.devices[d]
+        for r in [r for r in self.records if r.rule is Rule.DEVICE_OFFLINE and r.subject == row["device"]]:
+            if t > r.deadline_us:
+                self._end(r, t, "heard")
+            elif t > r.since_us:
+                self._withdraw(r, t, "heard_before")
+        device["heard"] = max(int(device["heard"]), t)
+        device["offline"] = any(r.rule is Rule.DEVICE_OFFLINE and r.subject == row["device"] for r in self.records)
+        if device["link_off"] <= t:
+            device["link_off"] = 0
+        if not device["offline"] and not device["link_off"]:
+            device["due"] = max(int(device["heard"]), int(device["mounted"])) + int(device["patience"])
+
+    # ---------------------------------------------------------------- events
+
+    def _observe(self, row: Row, *, late: bool) -> None:
+        t, d, kind = row["t_us"], row["d"], row["kind"]
+        if not late:
+            self.state["clock"] = max(int(self.state["clock"]), t)
+        self.state["last_event"] = max(int(self.state["last_event"]), t)
+        if kind == Kind.LINK and row["a"] == 0:
+            self._link_lost(d, t)
+            return
+        if d >= 0:
+            self._heard(row)
+            if kind == Kind.CONTACT:
+                self._door(row)
+        if is_activity(row):
+            self._activity(t)
+            self._count(row)
+            if is_presence(row) and self._is_night(t):
+                self._presence(row)
+            if d >= 0:
+                self.memory.devices["act"][d] = max(int(self.memory.devices["act"][d]), t)
+        if kind == Kind.CONTACT:
+            self._contact(row)
+        if any(r.held for r in self.records):
+            self._try_held()
+
+    def _count(self, row: Row) -> None:
+        if self.state["day_from"] <= row["t_us"] < self.state["day_to"]:
+            self.state["today_in"] += row["d_in"]
+            self.state["today_passages"] += int(row["kind"] == Kind.PASSAGE)
+
+    def _activity(self, t: int) -> None:
+        for r in [r for r in self.records if r.rule in (Rule.NOT_OPENED, Rule.NO_ACTIVITY)]:
+            begins = r.since_us if r.rule is Rule.NOT_OPENED else r.since_us + 1
+            if begins <= t <= r.deadline_us:
+                self._withdraw(r, t, "activity_before")
+            elif r.deadline_us < t < r.until_us:
+                if r.held:
+                    r.first_us = min(t, r.first_us or t)
+                else:
+                    self._end(r, t, "activity")
+        self.state["last_act"] = max(int(self.state["last_act"]), t)
+
+    def _door(self, row: Row) -> None:
+        device, t, a = self.memory.devices[row["d"]], row["t_us"], int(row["a"] == 1)
+        if t < device["door_seen"]:
+            return
+        if a != device["door"] or not row["flags"] & Flag.REPEAT:
+            device["door_since"], device["door_pos"], device["door_ordinal"] = t, row["pos"], row["ordinal"]
+        device["door"], device["door_seen"] = a, t
+
+    def _link_lost(self, d: int, t: int) -> None:
+        if d < 0 or t < self.memory.devices["heard"][d]:
+            return
+        device = self.memory.devices[d]
+        device["link_off"] = min(t, int(device["link_off"]) or t)
+        if not device["offline"]:
+            link_due = int(device["link_off"]) + minutes(self.site.rules.device_offline.link_min)
+            device["due"] = min(int(device["due"]), link_due)
+
+    # ---------------------------------------------------------------- findings
+
+    def _begin(self, record: Record) -> None:
+        if record.held:
+            record.held = False
+            self._say(record, Phase.BEGIN, record.deadline_us, record.reason)
+
+    def _end(self, record: Record, at_us: int, why: str) -> None:
+        self.records.remove(record)
+        if record.held:
+            return
+        more = {"count": record.count} if record.count else {}
+        self._say(record, Phase.END, at_us, record.reason | more | {"ended": why})
+
+    def _withdraw(self, record: Record, at_us: int, why: str) -> None:
+        """Take back what evidence has disproved: in silence while it was held back, else aloud."""
+        self.records.remove(record)
+        if not record.held:
+            self._say(record, Phase.RETRACT, at_us, record.reason | {"ended": why})
+
+    def _say(self, record: Record, phase: Phase, at_us: int, reason: dict[str, Any]) -> None:
+        self.found.append(
+            Finding(
+                shard=self.shard,
+                rule=record.rule,
+                subject_kind=record.kind,
+                subject=record.subject,
+                site=record.site,
+                episode=record.episode,
+                phase=phase,
+                at_us=at_us,
+                severity=record.severity,
+                reason=reason,
+                evidence=tuple(record.evidence) if phase is Phase.BEGIN else (),
+            )
+        )
+
+
+def is_activity(row: Any) -> Any:
+    """Tell (elementwise for columns) what proves that people were there: a door's edge, people counted, a passage."""
+    edge = (row["kind"] == Kind.CONTACT) & ((row["flags"] & Flag.REPEAT) == 0)
+    return edge | (row["d_in"] + row["d_out"] > 0) | (row["kind"] == Kind.PASSAGE)
+
+
+def is_presence(row: Any) -> Any:
+    """Tell (elementwise) what may begin an alert about someone being there: no replay, no guess, no closing door."""
+    certain = (row["flags"] & (Flag.LATE | Flag.INFERRED)) == 0
+    return is_activity(row) & certain & ((row["kind"] != Kind.CONTACT) | (row["a"] == 1))
+
+
+def remember(memory: Memory, rows: NDArray[np.void]) -> None:
+    """Keep the newest activity of each site (rows of dtype ROW, in order of time) for the page."""
+    for s in np.unique(rows["s"]).tolist():
+        recent = memory.recent.setdefault(int(memory.sites["id"][s]), [])
+        newest = rows[rows["s"] == s][-RECENT:]
+        recent += [dict(zip(SHOWN, values, strict=True)) for values in newest[SHOWN].tolist()]
+        recent.sort(key=lambda r: r["t_us"])
+        del recent[:-RECENT]
