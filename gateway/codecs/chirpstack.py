@@ -42,7 +42,7 @@ class _Envelope(msgspec.Struct, frozen=True, rename="camel"):
     dev_addr: str | None = None
     f_cnt: int = 0
     data: str | None = None
-    join_server_context: msgspec.Raw | None = None
+    join_server_context: Any = None
     battery_level: float | None = None
     battery_level_unavailable: bool = False
     external_power_source: bool = False
