@@ -7,35 +7,44 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from zoneinfo import ZoneInfo
 
 import paho.mqtt.client as mqtt
 import psycopg
+from paho.mqtt.enums import CallbackAPIVersion
 
-from api.accounts import create_account, make_signin_link
 from api.delivery import register_endpoint
 from api.signing import generate_secret
 from gateway.clock import now_us
-from ingest.register import import_register
+from ingest.register import load
 from ingest.store.schema import migrate
+from smartcare import accounts
 from smartcare.embedded import nats, postgres, process
 from smartcare.supervisor import Program, Supervisor
 from tests.e2e.brokers import Mosquitto
 
+T = TypeVar("T")
 ZONE = ZoneInfo("Asia/Shanghai")
 GATEWAY, SHARD = "gw-e2e", 7
+
+
+def elsewhere(work: Callable[..., T], *arguments: Any) -> T:
+    """Run in a thread of its own: Playwright's loop occupies the test's."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work, *arguments).result()
 
 
 def closed_now() -> dict[str, list[list[str]]]:
     """Return hours of one hour a day that is six hours away from now, whatever the time of day."""
     opening = datetime.now(tz=UTC).astimezone(ZONE) + timedelta(hours=6)  # noqa: TID251 - the test's own clock
     hours = [[f"{opening:%H}:00", f"{opening + timedelta(hours=1):%H}:00"]]
-    return {day: hours for day in ("mon", "tue", "wed", "thu", "fri", "sat", "sun")}
+    return dict.fromkeys(("mon", "tue", "wed", "thu", "fri", "sat", "sun"), hours)
 
 
 def small_register(sites: int) -> dict[str, Any]:
@@ -45,8 +54,14 @@ def small_register(sites: int) -> dict[str, Any]:
         "regions": [{"code": "330481101000", "name": "许村镇", "name_en": "Xucun"}],
         "sites": [
             {
-                **{"code": f"e2e-{n}", "name": f"试点{n}号照料中心", "name_en": f"Trial centre {n}", "kind": "centre"},
-                **{"region": "330481101000", "zone": "Asia/Shanghai", "capacity": 40, "hours": closed_now()},
+                "code": f"e2e-{n}",
+                "name": f"试点{n}号照料中心",
+                "name_en": f"Trial centre {n}",
+                "kind": "centre",
+                "region": "330481101000",
+                "zone": "Asia/Shanghai",
+                "capacity": 40,
+                "hours": closed_now(),
             }
             for n in numbers
         ],
@@ -56,7 +71,10 @@ def small_register(sites: int) -> dict[str, Any]:
         "gateways": [{"code": GATEWAY, "shard": SHARD}],
         "devices": [
             {
-                **{"gateway": GATEWAY, "identity": f"z2m/door-{n}", "class": "zigbee_contact", "name": "门磁"},
+                "gateway": GATEWAY,
+                "identity": f"z2m/door-{n}",
+                "class": "zigbee_contact",
+                "name": "门磁",
                 "place": f"e2e-{n}/door",
             }
             for n in numbers
@@ -111,14 +129,19 @@ class Stack:
         self.url = f"http://127.0.0.1:{port}"
         with self.connect() as conn:
             migrate(conn, now_us())
-            import_register(conn, self.register, now_us())
-            create_account(conn, name="admin", role="admin", site=None)
+            load(conn, self.register, now_us())
             register_endpoint(conn, name="platform", url=f"http://127.0.0.1:{platform_port}/alerts", secret=self.secret)
+        elsewhere(accounts.add_missing, self.postgres.dsn(), "admin")
         self._env = {
             **{k: v for k, v in os.environ.items() if not k.startswith("SMARTCARE_")},
-            **{"DATABASE_URL": self.postgres.dsn(), "MQTT_URL": self.broker.url(nats.WORKER), "PYTHONUNBUFFERED": "1"},
-            **{"SMARTCARE_BUS_URL": self.bus_url, "SMARTCARE_PORT": str(port), "SMARTCARE_STATE": str(self.folder / "none")},
-            **{"SMARTCARE_OUTGOING": json.dumps([f"127.0.0.1:{platform_port}"]), "SMARTCARE_PLATFORM_SECRET": self.secret},
+            "DATABASE_URL": self.postgres.dsn(),
+            "MQTT_URL": self.broker.url(nats.WORKER),
+            "PYTHONUNBUFFERED": "1",
+            "SMARTCARE_BUS_URL": self.bus_url,
+            "SMARTCARE_PORT": str(port),
+            "SMARTCARE_STATE": str(self.folder / "none"),
+            "SMARTCARE_OUTGOING": json.dumps([f"127.0.0.1:{platform_port}"]),
+            "SMARTCARE_PLATFORM_SECRET": self.secret,
         }
         self.program("platform", "platform", "--port", str(platform_port), "--ledger", str(self.ledger))
         self.program("worker", *(self.worker or ["worker"]))
@@ -190,8 +213,7 @@ class Stack:
 
     def signin_link(self) -> str:
         """Return a fresh sign-in link of the administrator."""
-        with self.connect() as conn:
-            return make_signin_link(conn, account="admin", public_url=self.url, now_us=now_us())
+        return elsewhere(accounts.link, self.postgres.dsn(), "admin", self.url)
 
 
 class Bus:
@@ -203,7 +225,7 @@ class Bus:
         user, rest = url.removeprefix("mqtt://").split(":", 1)
         password, address = rest.rsplit("@", 1)
         host, port = address.split(":")
-        self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=f"bus-{os.getpid()}-{next(self.numbers)}")
+        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"bus-{os.getpid()}-{next(self.numbers)}")
         self.client.username_pw_set(user, password)
         self.client.connect(host, int(port))
         self.client.loop_start()

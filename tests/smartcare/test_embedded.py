@@ -67,7 +67,9 @@ def test_a_stale_pid_file_that_names_another_process_does_not_hinder_the_start(t
 
 
 def test_a_child_that_ignores_the_request_is_killed(tmp_path: Path) -> None:
-    child = process.spawn(["sh", "-c", "trap '' TERM; touch ready; while :; do sleep 0.1; done"], log=tmp_path / "log", cwd=tmp_path)
+    child = process.spawn(
+        ["sh", "-c", "trap '' TERM; touch ready; while :; do sleep 0.1; done"], log=tmp_path / "log", cwd=tmp_path
+    )
     process.wait_ready(child, (tmp_path / "ready").exists, what="sh", log=tmp_path / "log")
     process.stop(child, signal.SIGTERM, 0.3)
     assert child.returncode == -signal.SIGKILL

@@ -1,0 +1,295 @@
+"""The command line: every part of smartcare starts here, together (`up`) or apart.
+
+One decision: a command imports what it needs when it runs, so that a gateway on a small box does not load the rest.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from smartcare import settings
+
+Arguments = argparse.Namespace
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command and exit with its status; errors that a person can act on are one line, not a traceback."""
+    parser = argparse.ArgumentParser(
+        prog="smartcare", description="社区养老照料中心的无感监测 · unobtrusive monitoring of elder-care centres"
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for declare in (_declare_running, _declare_register, _declare_people):
+        declare(commands)
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        status = arguments.run(arguments)
+    except KeyboardInterrupt:
+        status = 130
+    except _known() as e:
+        print(f"smartcare: {e}", file=sys.stderr)  # noqa: T201 - the command line speaks to a person
+        status = 1
+    sys.exit(status)
+
+
+def _declare_running(commands: Any) -> None:
+    up = commands.add_parser("up", help="启动全部 start everything with a simulated town")
+    up.add_argument("--sites", type=int, default=8, help="sites of the simulated town (default 8)")
+    up.add_argument("--seed", type=int, default=1, help="same seed, same town (default 1)")
+    up.add_argument("--no-sim", action="store_true", help="no simulated devices: real ones speak to the broker")
+    up.set_defaults(run=_up)
+
+    worker = commands.add_parser("worker", help="接收与分析 ingest and analyzer")
+    worker.set_defaults(run=_worker)
+
+    api = commands.add_parser("api", help="页面、接口与推送 page, REST and delivery")
+    api.set_defaults(run=_api)
+
+    gateway = commands.add_parser("gateway", help="网关 the gateway process").add_subparsers(required=True, metavar="ACTION")
+    run = gateway.add_parser("run", help="speak with the devices, spool, send frames; uplink from SMARTCARE_UPLINK_URL")
+    run.add_argument("--code", required=True, help="the gateway's code in the register")
+    run.add_argument("--shard", required=True, type=int, help="its shard in the register")
+    run.add_argument("--spool", required=True, type=Path, help="spool file (SQLite)")
+    run.add_argument("--spool-mb", type=int, default=512, help="spool budget in MB (default 512)")
+    run.add_argument("--zone", default="Asia/Shanghai", help="zone of devices that give local times")
+    run.add_argument("--heartbeat-s", type=float, default=15, help="seconds between heartbeats (default 15)")
+    run.add_argument("--jitter-s", type=float, default=5, help="most seconds before a reconnect (default 5)")
+    run.set_defaults(run=_gateway)
+
+    sim = commands.add_parser("sim", help="模拟设备 simulated devices")
+    sim.add_argument("--sites", type=int, default=8)
+    sim.add_argument("--seed", type=int, default=1)
+    sim.add_argument("--backlog-min", type=int, default=0, help="minutes of history to send first")
+    sim.add_argument("--ledger", type=Path, help="write every observation here, fsynced, before it is published")
+    sim.set_defaults(run=_sim)
+
+    platform = commands.add_parser("platform", help="示例平台 a receiver that verifies signatures and keeps a ledger")
+    platform.add_argument("--host", default="127.0.0.1")
+    platform.add_argument("--port", type=int, default=8790)
+    platform.add_argument("--ledger", type=Path, default=Path("platform.jsonl"))
+    platform.set_defaults(run=_platform)
+
+
+def _declare_register(commands: Any) -> None:
+    migrate = commands.add_parser("migrate", help="建库升级 bring the database to the present schema")
+    migrate.set_defaults(run=_migrate)
+
+    register = commands.add_parser("register", help="登记 sites, places, devices")
+    register = register.add_subparsers(required=True, metavar="ACTION")
+    load = register.add_parser("import", help="import a YAML file or a folder of CSV files; repeating it changes nothing")
+    load.add_argument("file", type=Path)
+    load.add_argument("--dry-run", action="store_true", help="say what would change and change nothing")
+    load.set_defaults(run=_import)
+    claim = register.add_parser("claim", help="turn an unclaimed device into one of a place")
+    for name in ("gateway", "identity", "device-class", "place"):
+        claim.add_argument(f"--{name}", required=True)
+    claim.add_argument("--assessment", default="", help="reference of the impact assessment (face terminals)")
+    claim.set_defaults(run=_claim)
+
+    endpoint = commands.add_parser("endpoint", help="推送目标 where alerts are pushed").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    add = endpoint.add_parser(
+        "add", help="add or change an endpoint; its secret comes from SMARTCARE_PLATFORM_SECRET or is generated"
+    )
+    add.add_argument("name")
+    add.add_argument("url")
+    add.set_defaults(run=_endpoint)
+
+
+def _declare_people(commands: Any) -> None:
+    link = commands.add_parser("link", help="登录链接 a single-use sign-in link, ten minutes")
+    link.add_argument("--account", default="admin")
+    link.set_defaults(run=_link)
+
+    account = commands.add_parser("account", help="账号 accounts").add_subparsers(required=True, metavar="ACTION")
+    add = account.add_parser("add", help="add an account")
+    add.add_argument("name")
+    add.add_argument("--role", choices=["admin", "staff"], required=True)
+    add.add_argument("--site", help="code of the site, for staff")
+    add.set_defaults(run=_account)
+
+    token = commands.add_parser("token", help="接口令牌 an API token")
+    token.add_argument("name")
+    token.add_argument("--account", default="admin")
+    token.add_argument("--scope", action="append", choices=["read", "act"], help="repeat for several (default read)")
+    token.add_argument("--days", type=int, default=90)
+    token.set_defaults(run=_token)
+
+
+def _up(a: Arguments) -> int:
+    from smartcare.up import Demo, up
+
+    up(settings.Settings(), Demo(seed=a.seed, sites=a.sites, simulate=not a.no_sim))
+    return 0
+
+
+def _worker(a: Arguments) -> int:
+    from smartcare.worker import run
+
+    return _forever(run(_needs_database(settings.load())))
+
+
+def _api(a: Arguments) -> int:
+    from smartcare.page import run
+
+    return _forever(run(_needs_database(settings.load())))
+
+
+def _gateway(a: Arguments) -> int:
+    from gateway.codecs.families import codecs
+    from gateway.service import GatewayConfig, run
+
+    config = GatewayConfig(
+        code=a.code,
+        shard=a.shard,
+        uplink_url=os.environ["SMARTCARE_UPLINK_URL"],
+        bus_url=settings.load().bus_url,
+        spool=a.spool,
+        spool_bytes=a.spool_mb * 1024 * 1024,
+        zone=a.zone,
+        heartbeat_s=a.heartbeat_s,
+        reconnect_jitter_s=a.jitter_s,
+    )
+    return _forever(run(config, codecs(a.zone)))
+
+
+def _forever(work: Coroutine[Any, Any, object]) -> int:
+    """Run until it ends or SIGTERM or Ctrl-C cancels it."""
+
+    async def watched() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        for sig in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(sig, task.cancel)
+        try:
+            await work
+        except asyncio.CancelledError:
+            logging.getLogger("smartcare").info("stopped")
+
+    asyncio.run(watched())
+    return 0
+
+
+def _needs_database(found: settings.Settings) -> settings.Settings:
+    if not found.database_url or not found.mqtt_url:
+        raise SystemExit(
+            "smartcare: DATABASE_URL 与 MQTT_URL 未设置 — set DATABASE_URL and MQTT_URL, or run `smartcare up` first"
+        )
+    return found
+
+
+def _sim(a: Arguments) -> int:
+    from firmware_sim.run import run
+    from firmware_sim.town import build_town
+    from gateway.clock import MINUTE_US, now_us
+
+    town = build_town(seed=a.seed, sites=a.sites, now_us=now_us())
+    return _forever(run(town, settings.load().bus_url, backlog_us=a.backlog_min * MINUTE_US, ledger=a.ledger))
+
+
+def _platform(a: Arguments) -> int:
+    from api.platform import run
+
+    run(a.host, a.port, a.ledger, os.environ["SMARTCARE_PLATFORM_SECRET"])
+    return 0
+
+
+def _migrate(a: Arguments) -> int:
+    from gateway.clock import now_us
+    from ingest.store.schema import migrate
+
+    with _connect() as conn:
+        for name in migrate(conn, now_us()):
+            _say(f"已执行 applied {name}")
+    return 0
+
+
+def _import(a: Arguments) -> int:
+    from gateway.clock import now_us
+    from ingest import declaration, register
+
+    with _connect() as conn:
+        for table, counts in register.load(conn, declaration.read(a.file), now_us(), dry_run=a.dry_run).items():
+            _say(f"{table}: {counts}")
+    return 0
+
+
+def _claim(a: Arguments) -> int:
+    from gateway.clock import now_us
+    from ingest.register import claim
+
+    with _connect() as conn:
+        claim(conn, a.gateway, a.identity, a.device_class, a.place, now_us(), assessment=a.assessment)
+        _say(f"已认领 claimed {a.identity} → {a.place}")
+    return 0
+
+
+def _endpoint(a: Arguments) -> int:
+    from api.delivery import register_endpoint
+    from api.signing import generate_secret
+
+    secret = os.environ.get("SMARTCARE_PLATFORM_SECRET") or generate_secret()
+    with _connect() as conn:
+        register_endpoint(conn, name=a.name, url=a.url, secret=secret)
+    _say(f"已登记 registered {a.name}\n密钥 secret: {secret}\n出口白名单 allow it with SMARTCARE_OUTGOING")
+    return 0
+
+
+def _link(a: Arguments) -> int:
+    from smartcare import accounts
+
+    found = settings.load()
+    _say(accounts.link(_database(found), a.account, found.public_url or f"http://{found.host}:{found.port}"))
+    return 0
+
+
+def _account(a: Arguments) -> int:
+    from smartcare import accounts
+
+    accounts.add(_database(settings.load()), a.name, a.role, a.site)
+    _say(f"已添加 added {a.name}；登录链接 sign-in link: smartcare link --account {a.name}")
+    return 0
+
+
+def _token(a: Arguments) -> int:
+    from smartcare import accounts
+
+    _say(accounts.token(_database(settings.load()), a.account, a.name, a.scope or ["read"], a.days))
+    return 0
+
+
+def _connect() -> Any:
+    import psycopg
+
+    return psycopg.connect(_database(settings.load()), autocommit=True)
+
+
+def _database(found: settings.Settings) -> str:
+    if not found.database_url:
+        raise SystemExit("smartcare: DATABASE_URL 未设置 — set DATABASE_URL, or run `smartcare up` first")
+    return found.database_url
+
+
+def _say(text: str) -> None:
+    print(text)  # noqa: T201 - the command line speaks to a person
+
+
+def _known() -> tuple[type[Exception], ...]:
+    """Errors whose message is meant for the person who typed the command."""
+    import psycopg
+
+    from smartcare.embedded.process import ServerError
+
+    known: list[type[Exception]] = [psycopg.OperationalError, ServerError, OSError]
+    for module, name in (("smartcare.up", "AlreadyRunning"), ("ingest.errors", "IngestError"), ("api.errors", "ApiError")):
+        if module in sys.modules:
+            known.append(getattr(sys.modules[module], name))
+    return tuple(known)

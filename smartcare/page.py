@@ -1,0 +1,26 @@
+"""The `api` process: page, REST and live stream in one server, and the delivery beside it."""
+
+import asyncio
+from urllib.parse import urlsplit
+
+from api import delivery
+from api.serve import server
+from api.settings import ApiSettings
+from smartcare.settings import Settings
+
+
+async def run(settings: Settings) -> None:
+    """Serve until a signal; the delivery stops with the server."""
+    public = settings.public_url or f"http://{settings.host}:{settings.port}"
+    config = ApiSettings(
+        database_url=settings.database_url,
+        public_url=public,
+        allowed_hosts=("127.0.0.1", "localhost", urlsplit(public).hostname or "localhost"),
+        secure_cookies=public.startswith("https://"),
+    )
+    async with asyncio.TaskGroup() as tasks:
+        sending = tasks.create_task(
+            delivery.run(settings.database_url, delivery.DeliverySettings(allow=settings.outgoing)), name="api.delivery"
+        )
+        await server(config, settings.host, settings.port).serve()
+        sending.cancel()

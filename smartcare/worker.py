@@ -1,0 +1,32 @@
+"""The `worker` process: ingest (T1) and analyzer (T2) side by side, joined by committed batches only."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Mapping
+
+from analytics.engine import Engine
+from analytics.runner import Detects, Runner
+from ingest import worker as ingest
+from ingest.shards import Owned
+from smartcare.settings import Settings
+
+
+async def run(settings: Settings, engine_factory: Callable[[], Detects] = Engine) -> None:
+    """Run until cancelled. `engine_factory` makes the engine of one shard; tests pass one that fails."""
+    owned: Mapping[int, Owned] = {}
+
+    def ready(shards: Mapping[int, Owned]) -> None:
+        nonlocal owned
+        owned = shards
+
+    runner = Runner(settings.database_url, lambda: {s: o.epoch for s, o in owned.items()}, engine_factory=engine_factory)
+    config = ingest.WorkerConfig(
+        database_url=settings.database_url,
+        mqtt_url=settings.mqtt_url,
+        lost_after_s=settings.lost_after_s,
+        owner=f"{socket.gethostname()}:{os.getpid()}",
+    )
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(ingest.run(config, runner.offer, ready), name="ingest")
+        tasks.create_task(runner.run(), name="analytics")
