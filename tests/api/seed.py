@@ -1,5 +1,7 @@
 """Puts a small county into a database: what the worker would have left there."""
 
+import hashlib
+import secrets
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,3 +120,29 @@ class County:
         row = self.conn.execute("SELECT version FROM alert WHERE id = %s", [alert]).fetchone()
         assert row
         return int(row[0])
+
+    def account(self, name: str, role: str, site: int | None = None, password: str | None = None) -> int:
+        """An account; the password is stored as given (a hash)."""
+        row = self.conn.execute(
+            "INSERT INTO account (name, role, site, password) VALUES (%s, %s, %s, %s) RETURNING id", [name, role, site, password]
+        ).fetchone()
+        assert row
+        return int(row[0])
+
+    def session(self, account: int) -> str:
+        """A session; returns the cookie's value."""
+        secret, now = secrets.token_urlsafe(32), now_us()
+        self.conn.execute(
+            "INSERT INTO session VALUES (%s, %s, %s, %s, %s)",
+            [hashlib.sha256(secret.encode()).digest(), account, now, now, now + HOUR_US],
+        )
+        return secret
+
+    def token(self, account: int, *scopes: str, lives_us: int = HOUR_US) -> str:
+        """An API token."""
+        secret, now = secrets.token_urlsafe(32), now_us()
+        self.conn.execute(
+            "INSERT INTO api_token VALUES (%s, %s, 'test', %s, %s, %s)",
+            [hashlib.sha256(secret.encode()).digest(), account, list(scopes), now, now + lives_us],
+        )
+        return secret

@@ -1,0 +1,138 @@
+"""Every route is denied to whoever it is not for; generated from the application's own routes."""
+
+import json
+import re
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from api.access import declared, require_declared
+from api.app import ApiSettings, create_app
+from api.errors import UndeclaredPermission
+from tests.api.conftest import Running, Town
+
+ROUTES = [
+    (sorted(r.methods)[0], r.path, declared(r)[0])
+    for r in create_app(ApiSettings(database_url="", public_url="http://x")).routes
+    if isinstance(r, APIRoute)
+]
+GUARDED = [route for route in ROUTES if route[2] != "anyone"]
+OPEN = {"/signin", "/signin/{secret}", "/static/{digest}/{name}", "/healthz", "/preferences"}
+
+
+def ask(client: httpx.Client, method: str, path: str, code: str, alert: int, topic: str = "") -> httpx.Response:
+    """Ask for a route about a site and an alert, with a body it would take."""
+    path = path.replace("{code}", code).replace("{number}", str(alert))
+    params = {"topics": topic} if path == "/events" else None
+    if method == "GET":
+        return client.get(path, params=params)
+    fields = {"version": 1, "outcome": "real", "note": ""}
+    if path.startswith("/api/"):
+        return client.post(path, json=fields if path.endswith("resolve") else {"version": 1})
+    return client.post(path, data={k: str(v) for k, v in fields.items()})
+
+
+def test_only_these_routes_are_open_to_all() -> None:
+    assert {path for _, path, permission in ROUTES if permission == "anyone"} == OPEN
+
+
+def test_an_application_with_an_undeclared_route_does_not_start() -> None:
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+
+    @app.get("/forgotten")
+    async def forgotten() -> str:
+        return "secret"
+
+    with pytest.raises(UndeclaredPermission, match="/forgotten"):
+        require_declared(app)
+
+
+@pytest.fixture
+def routes() -> list[tuple[str, str, str]]:
+    """Every guarded route; at least the ones we know of."""
+    assert len(GUARDED) > 15
+    return GUARDED
+
+
+def test_a_stranger_reads_and_changes_nothing(running: Running, town: Town, routes: list[tuple[str, str, str]]) -> None:
+    alert = town.county.alert(town.east)
+    with running.client() as stranger, running.client("made-up") as forger, running.client(token="made-up") as program:
+        for method, path, _ in routes:
+            for client in (stranger, forger, program):
+                answer = ask(client, method, path, "east", alert, "alerts")
+                assert (answer.status_code, answer.json()["type"]) == (401, "urn:smartcare:problem:not-signed-in"), path
+    assert town.county.version(alert) == 1
+
+
+def test_a_stranger_in_a_browser_is_led_to_the_sign_in_page(running: Running, town: Town) -> None:
+    with running.client(accept="text/html") as stranger:
+        answer = stranger.get("/")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/signin")
+
+
+def test_staff_of_another_site_cannot_tell_that_a_site_or_alert_exists(
+    running: Running, town: Town, routes: list[tuple[str, str, str]]
+) -> None:
+    foreign, missing = town.county.alert(town.west), 10**9
+    cookie = town.county.session(town.east_staff)
+    with running.client(cookie) as staff:
+        for method, path, _ in routes:
+            if path == "/signout":
+                continue  # theirs, and it would end this test
+            answer = ask(staff, method, path, "west", foreign, f"alert:{foreign}")
+            if "{" in path or path == "/events":
+                nothing = ask(staff, method, path, "nowhere", missing, f"alert:{missing}")
+                assert answer.status_code == nothing.status_code == 404, path
+                same = (answer.text.replace(str(foreign), "N"), nothing.text.replace(str(missing), "N"))
+                assert same[0].replace("west", "nowhere") == same[1], path
+            else:
+                assert answer.status_code == 200, path
+                for secret in ("西岭照料中心", "Xiling", '"west"', f"/alerts/{foreign}"):
+                    assert secret not in answer.text, path
+    assert town.county.version(foreign) == 1
+
+
+@pytest.mark.parametrize("topic", ["site:{west}", "pending:{west}", "banner:{west}", "site:0", "site:x", "everything", "", "alert:"])
+def test_no_stream_is_opened_on_what_is_not_theirs(east_staff: httpx.Client, town: Town, topic: str) -> None:
+    answer = east_staff.get("/events", params={"topics": topic.format(west=town.west)})
+    assert answer.status_code == 404
+
+
+def test_an_admin_sees_both_sites_and_staff_their_own(admin: httpx.Client, east_staff: httpx.Client) -> None:
+    assert {s["code"] for s in admin.get("/api/v1/sites").json()} == {"east", "west"}
+    assert {s["code"] for s in east_staff.get("/api/v1/sites").json()} == {"east"}
+
+
+def test_unknown_devices_and_pushes_are_shown_to_admins_only(admin: httpx.Client, east_staff: httpx.Client) -> None:
+    for path, words in (("/devices", "未登记设备"), ("/more", "推送")):
+        assert words in admin.get(path).text
+        assert words not in east_staff.get(path).text
+
+
+def test_a_token_does_only_what_its_scopes_say(running: Running, town: Town) -> None:
+    alert = town.county.alert(town.east)
+    path = f"/api/v1/alerts/{alert}/acknowledge"
+    with running.client(token=town.county.token(town.admin, "read")) as reader:
+        assert reader.get("/api/v1/alerts").status_code == 200
+        assert reader.post(path, json={"version": 1}).status_code == 403
+    with running.client(token=town.county.token(town.admin, "act")) as actor:
+        assert actor.get("/api/v1/alerts").status_code == 403
+        assert actor.post(path, json={"version": 1}).json()["state"] == "acknowledged"
+
+
+def test_a_token_ends_with_its_time_and_with_its_account(running: Running, town: Town) -> None:
+    late = town.county.token(town.admin, "read", lives_us=-1)
+    orphan = town.county.token(town.west_staff, "read")
+    town.county.conn.execute("UPDATE account SET disabled = true WHERE id = %s", [town.west_staff])
+    for token in (late, orphan):
+        with running.client(token=token) as program:
+            assert program.get("/api/v1/me").status_code == 401
+
+
+def test_the_interface_is_described_for_those_who_may_read_it(admin: httpx.Client) -> None:
+    described = admin.get("/api/v1/openapi.json").json()
+    wanted = {path for _, path, _ in ROUTES if re.match(r"/api/v1/(?!openapi)", path)}
+    assert set(described["paths"]) == wanted
+    assert json.dumps(described).count("microseconds") >= 1
