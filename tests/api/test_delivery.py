@@ -448,14 +448,10 @@ async def test_a_notification_wakes_the_sender_at_once(outbox: Outbox, tmp_path:
     monkeypatch.setattr(delivery, "POLL_S", 3600)
     with serving(create_platform(tmp_path / "ledger", SECRET)) as port:
         async with sending(outbox, port):
-            await asyncio.to_thread(_listening, outbox)
+            heard = "datname = current_database() AND query = 'LISTEN smartcare' AND state = 'idle'"
+            query = f"SELECT count(*) AS n FROM pg_stat_activity WHERE {heard}"
+            await eventually(lambda: outbox.one(query) if outbox.one(query)["n"] else None)
             await outbox.until(outbox.put(outbox.alert(), outbox.endpoint(port)), state="delivered")
-
-
-def _listening(outbox: Outbox) -> None:
-    heard = "datname = current_database() AND query = 'LISTEN smartcare' AND state = 'idle'"
-    while outbox.one(f"SELECT count(*) AS n FROM pg_stat_activity WHERE {heard}")["n"] == 0:
-        pass
 
 
 async def test_without_a_notification_the_sender_looks_every_second(outbox: Outbox, tmp_path: Path) -> None:
