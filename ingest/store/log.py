@@ -1,0 +1,84 @@
+"""Reads the log back as the batches that were handed over in memory.
+
+One decision: what is kept in place (coverage) comes with the last batch, so that a reader that catches up knows all the
+evidence before its clock moves.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import psycopg
+
+from ingest.columns import COLUMNS, Batch, BlindSpan, Coverage, Liveness
+from ingest.store.queries import Queries
+
+QUERIES = Queries("ingest")
+POSITIONS_AT_ONCE = 200
+
+
+def read_batches(conn: psycopg.Connection[Any], shard: int, after: int, through: int) -> Iterator[Batch]:
+    """Yield the batches of one shard with positions in (after, through], in order, the last one at `through`.
+
+    A T1 that only extended coverage leaves no batch of its own; all coverage extended in the range is in the last one.
+    `prev` is the position of the batch yielded before. Nothing is yielded where through <= after.
+    """
+    if through <= after:
+        return
+    at, last = after, None
+    while True:
+        batches = _read(conn, shard, at, through)
+        for batch in batches:
+            if last:
+                yield last
+            last = batch
+        if len(batches) < POSITIONS_AT_ONCE:
+            break
+        at = batches[-1].pos
+    if last is None or last.pos < through:
+        if last:
+            yield last
+        last = Batch(shard=shard, prev=last.pos if last else after, pos=through)
+    yield replace(last, coverage=_coverage(conn, shard, after, through))
+
+
+def _read(conn: psycopg.Connection[Any], shard: int, after: int, through: int) -> list[Batch]:
+    values = {"shard": shard, "after": after, "through": through}
+    found = conn.execute(QUERIES["log_positions"], values | {"limit": POSITIONS_AT_ONCE}).fetchall()
+    positions = [pos for (pos,) in found]
+    if not positions:
+        return []
+    values["through"] = positions[-1]
+    rows = _rows(conn, values)
+    starts = np.searchsorted(rows["pos"], positions)
+    ends = np.searchsorted(rows["pos"], positions, side="right")
+    blind, liveness = defaultdict(list), defaultdict(list)
+    for pos, gateway, source, from_us, to_us, reason in conn.execute(QUERIES["log_blind"], values).fetchall():
+        blind[pos].append(BlindSpan(gateway=gateway, source=source, from_us=from_us, to_us=to_us, reason=reason))
+    for pos, gateway, alive, at_us in conn.execute(QUERIES["log_liveness"], values).fetchall():
+        liveness[pos].append(Liveness(gateway=gateway, alive=alive, at_us=at_us))
+    inputs = {pos: bytes(body) for pos, body in conn.execute(QUERIES["log_inputs"], values).fetchall()}
+    return [
+        Batch(
+            shard=shard,
+            prev=prev,
+            pos=pos,
+            rows=rows["columns"][start:end].copy(),
+            blind=blind[pos],
+            liveness=liveness[pos],
+            inputs=inputs.get(pos),
+        )
+        for prev, pos, start, end in zip([after, *positions], positions, starts.tolist(), ends.tolist(), strict=False)
+    ]
+
+
+def _rows(conn: psycopg.Connection[Any], values: dict[str, int]) -> np.ndarray[Any, np.dtype[np.void]]:
+    found = conn.execute(QUERIES["log_rows"], values, binary=True).fetchall()
+    return np.array([(row[0], row[1:]) for row in found], np.dtype([("pos", "i8"), ("columns", COLUMNS)]))
+
+
+def _coverage(conn: psycopg.Connection[Any], shard: int, after: int, through: int) -> list[Coverage]:
+    rows = conn.execute(QUERIES["log_coverage"], {"shard": shard, "after": after, "through": through}).fetchall()
+    return [Coverage(gateway=g, stream=s, from_us=f, through_us=t) for g, s, f, t in rows]

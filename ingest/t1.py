@@ -1,0 +1,244 @@
+"""T1: everything that came in goes into the store in one transaction, or not at all.
+
+    lock shards, compare epochs → ask the log about devices → prepare → COPY and upserts → advance pos → COMMIT → memory
+
+One decision: when the connection breaks at COMMIT, the shard's position tells what became of it. The row lock makes the
+question wait for a server process that is still committing.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import psycopg
+
+from ingest.batch import ROWS, Accepted, Key, Prepared, Rows, complete, gather, needed, rollups, suspects
+from ingest.columns import Batch, BlindSpan, Coverage, Liveness
+from ingest.errors import Fenced
+from ingest.memory import HORIZON_US, Memory
+from ingest.shards import Owned
+from ingest.snapshot import Snapshot
+from ingest.store.copying import EVENT, FRAME, PASSAGE
+from ingest.store.queries import Queries
+
+QUERIES = Queries("ingest")
+PASSAGE_KIND = 4
+QUARANTINE_BYTES = 4096
+MAX_LAG_MS = 2**31 - 1
+CLOCK_WRONG, FRAMES_LOST = "clock wrong", "frames lost"
+
+Conn = psycopg.Connection[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """Frames from_seq through to_seq of a stream will never come; `since_us` and `to_us` bound when they were made."""
+
+    gateway: int
+    stream: int
+    from_seq: int
+    to_seq: int
+    since_us: int
+    to_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """Bytes that could not be stored as events, with the reason."""
+
+    topic: str
+    reason: str
+    detail: str
+    data: bytes
+    gateway: int | None = None
+    stream: int | None = None
+    seq: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """What one T1 writes for one shard. cursors: (gateway, stream) → seq."""
+
+    frames: list[Accepted] = field(default_factory=list)
+    cursors: dict[tuple[int, int], int] = field(default_factory=dict)
+    losses: list[Loss] = field(default_factory=list)
+    coverage: dict[tuple[int, int], Coverage] = field(default_factory=dict)
+    blind: dict[tuple[int, str, int], BlindSpan] = field(default_factory=dict)
+    liveness: list[Liveness] = field(default_factory=list)
+    inputs: tuple[int, bytes] | None = None
+    """New inputs: (version, body)."""
+
+    def __bool__(self) -> bool:
+        return bool(self.cursors or self.coverage or self.blind or self.liveness or self.inputs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intended:
+    """A transaction about to commit, or whose COMMIT was not answered."""
+
+    positions: dict[int, int]
+    batches: list[Batch]
+    prepared: list[Prepared]
+
+
+class T1:
+    """The transactions of one worker, one after another. `owned` is the live mapping of its shards."""
+
+    def __init__(self, database_url: str, owned: Mapping[int, Owned]) -> None:
+        self.owned, self.database_url = owned, database_url
+        self.memory = Memory()
+        self.conn = self._connect()
+        self._positions: dict[int, int] = {}
+        self._unanswered: Intended | None = None
+
+    def write(self, work: Mapping[int, Work], quarantined: Sequence[Quarantined], snapshot: Snapshot, now_us: int) -> list[Batch]:
+        """Write the work of each shard. Returns the committed batches, by shard.
+
+        Raises psycopg.OperationalError when the store is away; call `settle` until it answers, then, if that returns
+        None, `write` again. Raises Fenced when a shard was taken over. Whatever is raised, memory is unchanged.
+        """
+        work = {shard: w for shard, w in sorted(work.items()) if w}
+        with self.conn.transaction():
+            before = self._lock(work)
+            positions = {shard: max(pos + 1, now_us) for shard, pos in before.items()}
+            prepared = {shard: self._prepare(w, snapshot, now_us) for shard, w in work.items()}
+            batches = [self._put(s, before[s], positions[s], work[s], prepared[s].rows, prepared[s]) for s in work]
+            self._copy(positions, work, prepared)
+            for q in quarantined:
+                self._put_quarantined(q, now_us)
+            for shard, pos in positions.items():
+                self.conn.execute(QUERIES["advance_shard"], {"shard": shard, "pos": pos, "epoch": self.owned[shard].epoch})
+            self._unanswered = Intended(positions=positions, batches=batches, prepared=list(prepared.values()))
+        return self._done()
+
+    def settle(self) -> list[Batch] | None:
+        """After the connection broke: connect again and find out whether the last transaction was committed.
+
+        Returns its batches, or None if it was not. Raises psycopg.OperationalError while the store is away, Fenced.
+        """
+        self.conn.close()
+        self.conn = self._connect()
+        if self._unanswered is None:
+            return None
+        with self.conn.transaction():
+            positions = self._lock(self._unanswered.positions)
+        if self._unanswered.positions and positions == self._unanswered.positions:
+            return self._done()
+        self._unanswered = None
+        return None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.conn.close()
+
+    def _connect(self) -> Conn:
+        return psycopg.connect(self.database_url, autocommit=True, connect_timeout=5, application_name="smartcare T1")
+
+    def _done(self) -> list[Batch]:
+        done, self._unanswered = self._unanswered, None
+        assert done is not None
+        for prepared in done.prepared:
+            self.memory.apply(prepared.moved)
+        return done.batches
+
+    def _lock(self, shards: Iterable[int]) -> dict[int, int]:
+        """Lock the shards' rows and compare epochs. Returns their positions. Raises Fenced."""
+        wanted = sorted(shards)
+        positions = {}
+        for shard, epoch, pos in self.conn.execute(QUERIES["lock_shards"], {"shards": wanted}).fetchall():
+            if epoch != self.owned[shard].epoch:
+                raise Fenced(shard, self.owned[shard].epoch, epoch)
+            positions[shard] = pos
+        return positions
+
+    def _prepare(self, work: Work, snapshot: Snapshot, now_us: int) -> Prepared:
+        prepared = gather(work.frames, snapshot, now_us)
+        since_us = now_us - HORIZON_US
+        if unknown := needed(prepared, self.memory):
+            rows = self.conn.execute(QUERIES["recent_rows"], {"devices": unknown, "since_us": since_us}).fetchall()
+            self.memory.learn(unknown, rows)
+        stored: set[Key] = set()
+        if look := suspects(prepared, self.memory):
+            values = {"devices": list(look), "from_us": list(look.values()), "since_us": since_us}
+            stored = {(d, k, x, key, own) for d, k, x, key, own in self.conn.execute(QUERIES["keyed_rows"], values).fetchall()}
+        return complete(prepared, self.memory, stored, snapshot)
+
+    def _put(self, shard: int, prev: int, pos: int, work: Work, rows: Rows, prepared: Prepared) -> Batch:
+        for u in prepared.unclaimed:
+            values = {"gateway": u.gateway, "identity": u.identity, "first_us": u.first_us, "last_us": u.last_us}
+            self.conn.execute(QUERIES["put_unclaimed"], values | {"events": u.events, "kinds": u.kinds})
+        blind = dict(work.blind) | {(b.gateway, b.source, b.from_us): b for b in self._put_losses(pos, work.losses)}
+        blind = dict(sorted(blind.items()))
+        for b in blind.values():
+            values = {"gateway": b.gateway, "source": b.source, "from_us": b.from_us, "to_us": b.to_us}
+            self.conn.execute(QUERIES["put_blind"], values | {"reason": b.reason, "pos": pos, "shard": shard})
+        for v in work.liveness:
+            values = {"shard": shard, "pos": pos, "gateway": v.gateway, "alive": v.alive, "at_us": v.at_us}
+            self.conn.execute(QUERIES["put_liveness"], values)
+        if work.inputs:
+            version, body = work.inputs
+            self.conn.execute(QUERIES["put_inputs"], {"shard": shard, "pos": pos, "version": version, "body": body})
+        if work.cursors:
+            keys = list(work.cursors)
+            values = {"gateway": [g for g, _ in keys], "stream": [s for _, s in keys], "seq": list(work.cursors.values())}
+            self.conn.execute(QUERIES["put_cursors"], values)
+        return Batch(
+            shard=shard,
+            prev=prev,
+            pos=pos,
+            rows=prepared.columns(),
+            coverage=self._put_coverage(shard, pos, work.coverage),
+            blind=list(blind.values()),
+            liveness=sorted(work.liveness, key=lambda v: v.gateway),
+            inputs=work.inputs[1] if work.inputs else None,
+        )
+
+    def _put_losses(self, pos: int, losses: list[Loss]) -> Iterable[BlindSpan]:
+        """A lost range is a named loss, and a time in which the gateway may have heard what nobody will ever know."""
+        for loss in losses:
+            values = {"gateway": loss.gateway, "pos": pos, "stream": loss.stream, "from_seq": loss.from_seq}
+            values |= {"to_seq": loss.to_seq, "since_us": loss.since_us, "to_us": loss.to_us}
+            row = self.conn.execute(QUERIES["put_loss"], values).fetchone()
+            assert row is not None
+            yield BlindSpan(gateway=loss.gateway, source="", from_us=row[0], to_us=max(loss.to_us, row[0]), reason=FRAMES_LOST)
+
+    def _put_coverage(self, shard: int, pos: int, coverage: Mapping[tuple[int, int], Coverage]) -> list[Coverage]:
+        stored = []
+        for (gateway, stream), c in sorted(coverage.items()):
+            values = {"gateway": gateway, "stream": stream, "from_us": c.from_us, "through_us": c.through_us}
+            row = self.conn.execute(QUERIES["put_coverage"], values | {"pos": pos, "shard": shard}).fetchone()
+            assert row is not None
+            stored.append(Coverage(gateway=gateway, stream=stream, from_us=row[0], through_us=row[1]))
+        return stored
+
+    def _put_quarantined(self, q: Quarantined, now_us: int) -> None:
+        values = {"at_us": now_us, "topic": q.topic[:200], "gateway": q.gateway, "stream": q.stream, "seq": q.seq}
+        values |= {"reason": q.reason, "detail": q.detail.replace("\0", "")[:1000], "data": q.data[:QUARANTINE_BYTES]}
+        self.conn.execute(QUERIES["put_quarantine"], values)
+
+    def _copy(self, positions: Mapping[int, int], work: Mapping[int, Work], prepared: Mapping[int, Prepared]) -> None:
+        frames: dict[str, list[int]] = defaultdict(list)
+        for shard, w in work.items():
+            first = 0
+            for f in w.frames:
+                events = 0 if f.body is None else len(f.body.rows)
+                values = (positions[shard], shard, first, events, f.gateway, f.header.stream, f.header.seq, f.header.through_us)
+                for name, value in zip(FRAME.columns, values, strict=True):
+                    frames[name].append(value)
+                first += events
+        FRAME.write(self.conn, frames, len(frames["pos"]))
+        rows = np.concatenate([np.zeros(0, ROWS), *(p.rows for p in prepared.values())])
+        counts = [len(p.rows) for p in prepared.values()]
+        shards = np.repeat(np.array(list(prepared), np.int64), counts)
+        pos = np.repeat(np.array([positions[s] for s in prepared], np.int64), counts)
+        is_passage = rows["kind"] == PASSAGE_KIND
+        lag_ms = np.clip((rows["received_us"] - rows["t_us"]) // 1000, -MAX_LAG_MS, MAX_LAG_MS)
+        columns = {name: rows[name] for name in rows.dtype.names or ()} | {"shard": shards, "pos": pos, "lag_ms": lag_ms}
+        columns |= {"method": rows["aux"], "result": rows["a"], "list_role": rows["b"]}
+        for table, mine in ((EVENT, ~is_passage), (PASSAGE, is_passage)):
+            table.write(self.conn, {name: columns[name][mine] for name in table.columns}, int(mine.sum()))
+        added = rollups(rows)
+        if len(added["place"]):
+            self.conn.execute(QUERIES["add_rollups"], {name: values.tolist() for name, values in added.items()})

@@ -1,0 +1,298 @@
+"""The ingest worker: carries messages from the broker through T1, and answers back.
+
+    broker → listen → queue → store loop ⇄ PostgreSQL (in a thread) → answers → broker
+                                   └→ sink: committed batches, for the analyzer
+
+One decision: there is one store loop and one transaction at a time. When anything that must not break breaks, the session
+ends and a new one begins from what the store says, with new epochs; gateways send again whatever was not answered.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+import aiomqtt
+import msgspec
+import psycopg
+
+from gateway.clock import HOUR_US, SECOND_US, now_us
+from ingest import snapshot as register
+from ingest.columns import Batch, BlindSpan
+from ingest.errors import IngestError
+from ingest.inputs import Inputs, decode, encode
+from ingest.intake import Intake, Message, Plan, Reply
+from ingest.shards import ALL, Owned, Shards
+from ingest.store.queries import Queries
+from ingest.store.schema import ensure_partitions
+from ingest.t1 import T1
+
+QUERIES = Queries("ingest")
+UP = "care/v1/+/+/up"
+QUEUE_MESSAGES = 20_000
+BATCH_MESSAGES = 2000
+GATHER_S = 0.02
+IDLE_S = 1.0
+REGISTER_EVERY_US = SECOND_US // 2
+SHARDS_EVERY_US = 5 * SECOND_US
+PARTITIONS_EVERY_US = HOUR_US
+BLIND_KEPT_US = 24 * HOUR_US
+PATIENCE_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+NO_INPUTS = Inputs(version=0, sites=[], places=[], devices=[], gateways=[])
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerConfig:
+    """lost_after_s: silence after which a gateway is lost. shards: those to take as far as they are free."""
+
+    database_url: str
+    mqtt_url: str
+    lost_after_s: float = 60.0
+    shards: Sequence[int] = field(default=ALL)
+    owner: str = ""
+
+
+Sink = Callable[[Batch], None]
+"""Takes a committed batch at once; what it does not keep, the analyzer reads from the store (`Batch.prev` tells it)."""
+Ready = Callable[[Mapping[int, Owned]], None]
+"""Told each time that the worker has taken shards and hears the broker: the live mapping of owned shards."""
+
+
+async def run(config: WorkerConfig, sink: Sink, ready: Ready) -> None:
+    """Store events until cancelled. Sessions that end are begun anew, more slowly each time they end early."""
+    failures = 0
+    while True:
+        began_us = now_us()
+        try:
+            await _Session(config, sink, ready).run()
+        except* (IngestError, psycopg.Error, OSError) as group:
+            log.warning("ingest starts again: %s", "; ".join(str(e) for e in group.exceptions))
+        except* Exception:
+            log.exception("ingest failed and starts again")
+        failures = 0 if now_us() - began_us > 60 * SECOND_US else failures + 1
+        await asyncio.sleep(PATIENCE_S[min(failures, len(PATIENCE_S) - 1)])
+
+
+class _Session:
+    """From taking the shards to losing them."""
+
+    def __init__(self, config: WorkerConfig, sink: Sink, ready: Ready) -> None:
+        self.config, self.sink, self.ready = config, sink, ready
+        # Full: the newest message is dropped; nobody answers it, so its gateway sends it again.
+        self.queue: asyncio.Queue[Message] = asyncio.Queue(QUEUE_MESSAGES)
+        self.client: aiomqtt.Client | None = None
+        self.interrupted = False
+        self.connected = asyncio.Event()
+
+    async def run(self) -> None:
+        """Run until something breaks; raises an exception group."""
+        store = await asyncio.to_thread(_Store, self.config)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._listen(), name="ingest.listen")
+                tasks.create_task(self._write(store), name="ingest.store")
+        finally:
+            await asyncio.to_thread(store.close)
+
+    async def _listen(self) -> None:
+        failures = 0
+        while True:
+            try:
+                async with _client(self.config.mqtt_url) as client:
+                    await client.subscribe(UP, qos=0)
+                    self.client, self.interrupted, failures = client, True, 0
+                    self.connected.set()
+                    async for message in client.messages:
+                        self._enqueue(message)
+            except aiomqtt.MqttError as e:
+                log.warning("the broker is away: %s", e)
+            finally:
+                self.client = None
+            await asyncio.sleep(PATIENCE_S[min(failures, len(PATIENCE_S) - 1)])
+            failures += 1
+
+    def _enqueue(self, message: aiomqtt.Message) -> None:
+        if isinstance(message.payload, bytes):
+            try:
+                self.queue.put_nowait(Message(topic=message.topic.value, payload=message.payload, arrived_us=now_us()))
+            except asyncio.QueueFull:
+                self.interrupted = True  # who is not heard because of us is not lost
+
+    async def _gather(self, idle_s: float) -> list[Message]:
+        """Wait for a message, a little longer for more, and take what is there."""
+        messages: list[Message] = []
+        try:
+            async with asyncio.timeout(idle_s):
+                messages.append(await self.queue.get())
+            await asyncio.sleep(GATHER_S)
+        except TimeoutError:
+            pass
+        while len(messages) < BATCH_MESSAGES and not self.queue.empty():
+            messages.append(self.queue.get_nowait())
+        return messages
+
+    async def _write(self, store: "_Store") -> None:
+        await self.connected.wait()
+        idle_s = min(IDLE_S, self.config.lost_after_s / 10)
+        started = False
+        while True:
+            messages = await self._gather(idle_s)
+            interrupted, self.interrupted = self.interrupted, False
+            batches, replies = await asyncio.to_thread(store.cycle, messages, now_us(), interrupted)
+            if not started:
+                self.ready(store.shards.owned)
+                started = True
+            for batch in batches:
+                self.sink(batch)
+            await self._publish(replies)
+
+    async def _publish(self, replies: list[Reply]) -> None:
+        client = self.client
+        if client is None:
+            return  # gateways ask again
+        try:
+            for reply in replies:
+                await client.publish(reply.topic, reply.payload, qos=0)
+        except aiomqtt.MqttError as e:
+            log.warning("answers were not sent: %s", e)
+
+
+class _Store:
+    """The session's side of the database: shards, register, T1. Runs in one thread at a time, never in the event loop's."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        now = now_us()
+        self.shards = Shards(config.database_url, config.owner)
+        self.wanted = config.shards
+        try:
+            self.t1 = T1(config.database_url, self.shards.owned)
+        except psycopg.Error:
+            self.shards.close()
+            raise
+        self.intake = Intake(self.shards.owned, round(config.lost_after_s * SECOND_US), now)
+        self._told: dict[int, Inputs] = {}
+        self._due: dict[int, tuple[int, bytes]] = {}
+        self._register_due_us = self._shards_due_us = self._partitions_due_us = 0
+
+    def close(self) -> None:
+        """Give the shards back."""
+        self.t1.close()
+        self.shards.close()
+
+    def cycle(self, messages: list[Message], now: int, interrupted: bool) -> tuple[list[Batch], list[Reply]]:
+        """Do what is due, then store and judge `messages`. Returns committed batches and what to publish.
+
+        Raises Fenced, ShardsLost, psycopg.Error: the session is over.
+        """
+        if interrupted:
+            self.intake.listener.interrupted(now)
+        self._maintain(now)
+        return self._store(messages, now)
+
+    def _store(self, messages: list[Message], now: int, poison: str = "") -> tuple[list[Batch], list[Reply]]:
+        plan = self.intake.plan(messages, now, poison)
+        for shard, inputs in self._due.items():
+            plan.work[shard].inputs = inputs
+        try:
+            batches = self._commit(plan, now)
+        except (psycopg.OperationalError, IngestError):
+            raise
+        except Exception as e:
+            # Supervises the batch: whichever message T1 cannot live with is found and quarantined, alone.
+            self.intake.failed()
+            if poison or not messages:
+                raise
+            log.exception("a batch of %d messages failed; they are stored one by one", len(messages))
+            return self._one_by_one(messages, now, f"{type(e).__name__}: {e}")
+        for shard, (_, body) in self._due.items():
+            self._told[shard] = msgspec.structs.replace(decode(body), version=0)
+        self._due.clear()
+        return batches, self.intake.committed(plan, now)
+
+    def _one_by_one(self, messages: list[Message], now: int, error: str) -> tuple[list[Batch], list[Reply]]:
+        if len(messages) == 1:
+            return self._store(messages, now, poison=error)
+        batches, replies = [], []
+        for message in messages:
+            more_batches, more_replies = self._store([message], now)
+            batches += more_batches
+            replies += more_replies
+        return batches, replies
+
+    def _commit(self, plan: Plan, now: int) -> list[Batch]:
+        """Write the plan exactly once, also when the connection breaks on the way, while the shards are still ours."""
+        if not (plan.quarantined or any(plan.work.values())):
+            return []
+        try:
+            return self._written(plan, now)
+        except psycopg.OperationalError as e:
+            log.warning("T1 was cut off: %s", e)
+        self.shards.check()
+        batches = self.t1.settle()
+        return self._written(plan, now) if batches is None else batches
+
+    def _written(self, plan: Plan, now: int) -> list[Batch]:
+        try:
+            return self.t1.write(plan.work, plan.quarantined, self.intake.snapshot, now)
+        except psycopg.errors.ProgramLimitExceeded as e:
+            raise ValueError(str(e)) from e  # psycopg counts it as operational, but it is the data
+
+    def _maintain(self, now: int) -> None:
+        if now >= self._partitions_due_us:
+            ensure_partitions(self.t1.conn, now)
+            self._partitions_due_us = now + PARTITIONS_EVERY_US
+        taken: list[Owned] = []
+        if now >= self._shards_due_us:
+            self.shards.check()
+            taken = self.shards.take(self.wanted)
+            self._shards_due_us = now + SHARDS_EVERY_US
+        if taken or now >= self._register_due_us:
+            self._register_due_us = now + REGISTER_EVERY_US
+            if taken or register.version(self.t1.conn) != self.intake.snapshot.version:
+                self._load_register(now)
+
+    def _load_register(self, now: int) -> None:
+        self.intake.snapshot = register.load(self.t1.conn)
+        values = {"shards": list(self.shards.owned), "since_us": now - BLIND_KEPT_US}
+        blind = self.t1.conn.execute(QUERIES["blind_now"], values).fetchall()
+        self.intake.load(
+            [g for g in self.intake.snapshot.gateways.values() if g.shard in self.shards.owned],
+            self.t1.conn.execute(QUERIES["cursors"], values).fetchall(),
+            [BlindSpan(gateway=g, source=s, from_us=f, to_us=t, reason=r) for g, s, f, t, r in blind],
+            self.t1.conn.execute(QUERIES["liveness_now"], values).fetchall(),
+        )
+        self._compile_inputs()
+
+    def _compile_inputs(self) -> None:
+        """Where the register says something new of a shard, the next T1 writes it into the log."""
+        version = self.intake.snapshot.version
+        for shard in self.shards.owned:
+            now = register.compile_inputs(self.t1.conn, shard, version)
+            body, what = encode(now), msgspec.structs.replace(now, version=0)
+            if shard not in self._told:
+                last = self.t1.conn.execute(QUERIES["last_inputs"], {"shard": shard}).fetchone()
+                self._told[shard] = msgspec.structs.replace(decode(bytes(last[0])), version=0) if last else NO_INPUTS
+            if what == self._told[shard]:
+                self._due.pop(shard, None)
+            else:
+                self._due[shard] = version, body
+
+
+def _client(url: str) -> aiomqtt.Client:
+    parts = urlsplit(url)
+    secure = parts.scheme == "mqtts"
+    return aiomqtt.Client(
+        parts.hostname or "127.0.0.1",
+        parts.port or (8883 if secure else 1883),
+        username=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+        tls_context=ssl.create_default_context() if secure else None,
+        clean_session=True,
+        timeout=10,
+        max_queued_incoming_messages=QUEUE_MESSAGES,
+    )
