@@ -39,14 +39,12 @@ class Calendar:
         self._hours = {day: [(_minutes(a), _minutes(b)) for a, b in hours.get(day, ())] for day in WEEKDAYS}
         self._closed = sorted(closed)
         self.has_hours = any(self._hours.values())
-        self._day = date.min
+        self._day = 0, 0
         self._windows: list[Window] = []
 
     def around(self, t_us: int) -> list[Window]:
         """Return the windows from `SPAN_DAYS` before to `SPAN_DAYS` after, in order, apart from each other."""
-        day = self._local(t_us).date()
-        if day != self._day:
-            self._day, self._windows = day, self._lay_out(day)
+        self.day_of(t_us)
         return self._windows
 
     def at(self, t_us: int) -> Window | None:
@@ -63,8 +61,11 @@ class Calendar:
 
     def day_of(self, t_us: int) -> tuple[int, int]:
         """Return the local day of `t_us` as [from, to), 23 to 25 hours apart."""
-        day = self._local(t_us).date()
-        return self._instant(day, 0, last=False), self._instant(day + timedelta(days=1), 0, last=False)
+        if not self._day[0] <= t_us < self._day[1]:
+            day = self._local(t_us).date()
+            self._day = self._instant(day, 0, last=False), self._instant(day + timedelta(days=1), 0, last=False)
+            self._windows = self._lay_out(day)
+        return self._day
 
     def _local(self, t_us: int) -> datetime:
         return datetime.fromtimestamp(t_us // SECOND_US, self._zone)

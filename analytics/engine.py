@@ -113,10 +113,6 @@ class Shard:
             views.setdefault(c.gateway, View()).extend(c)
         for b in batch.blind:
             views.setdefault(b.gateway, View()).blind(b)
-            mine = self.memory.devices["gateway"] == b.gateway
-            back = mine & ~self.memory.devices["offline"]
-            heard = np.maximum(self.memory.devices["heard"], self.memory.devices["mounted"])
-            self.memory.devices["due"][back] = (heard + self.memory.devices["patience"])[back]
         for x in batch.liveness:
             view = views.setdefault(x.gateway, View())
             view.alive = x.alive
@@ -127,9 +123,16 @@ class Shard:
                 view.add_gap("", x.at_us, None, "lost", counts=False)
         for gateway in sorted(touched):
             views[gateway].find_holes()
+            self._look_again(gateway)
             for gap in list(views[gateway].gaps):
                 found += self._tell(gateway, views[gateway], gap)
         return found
+
+    def _look_again(self, gateway: int) -> None:
+        """Devices that nobody listened to when they were due are due again."""
+        devices = self.memory.devices
+        back = (devices["gateway"] == gateway) & ~devices["offline"] & (devices["due"] == NEVER)
+        devices["due"][back] = (np.maximum(devices["heard"], devices["mounted"]) + devices["patience"])[back]
 
     def _tell(self, gateway: int, view: View, gap: Gap) -> list[Finding]:
         """Begin and end the findings of a gap, for each site that it blinds."""
@@ -172,7 +175,7 @@ class Shard:
             reason={
                 "code": gap.reason if gap.reason in ("lost", "hole") else "blind",
                 "since_us": gap.from_us,
-                "to_us": gap.to_us,
+                "to_us": None if phase is Phase.BEGIN and gap.reason != "hole" else gap.to_us,
                 "gateway": known.code if known else str(gateway),
                 "source": gap.source,
                 "why": gap.reason,
@@ -230,7 +233,8 @@ class Shard:
         self.changed.update(np.unique(rows["s"]).tolist())
         self.changed.update(np.flatnonzero(clocks - self._shown >= SHOW_US).tolist())
         crowd = rows[~slow[rows["s"]]]
-        self._crowd(crowd)
+        if len(crowd):
+            self._crowd(crowd)
         calm = ~slow
         sites["clock"][calm] = clocks[calm]
         found: list[Finding] = []

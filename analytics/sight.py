@@ -88,10 +88,10 @@ class View(msgspec.Struct, kw_only=True):
             self.gaps.append(gap)
         return gap
 
-    def uncovered(self, identity: str, from_us: int, to_us: int) -> list[tuple[int, int]]:
+    def uncovered(self, identity: str, from_us: int, to_us: int, tolerance_us: int = GAP_US) -> list[tuple[int, int]]:
         """Return the times in [from_us, to_us] in which a device was not heard, in order.
 
-        Those shorter than GAP_US are left out, except one that ends at `to_us` because nothing newer has come.
+        Those up to `tolerance_us` are left out, except before all coverage and where nothing has come yet.
         """
         holes, at = [], from_us
         for a, b, _ in self.spans:
@@ -113,11 +113,12 @@ class View(msgspec.Struct, kw_only=True):
                 joined[-1] = joined[-1][0], max(b, joined[-1][1])
             else:
                 joined.append((a, b))
-        return [h for h in joined if h[1] - h[0] > GAP_US or (h[1] == to_us > self.through_us)]
+        begun = self.spans[0][0] if self.spans else to_us
+        return [h for h in joined if h[1] - h[0] > tolerance_us or h[0] < begun or h[1] == to_us > self.through_us]
 
     def looking_since(self, identity: str, from_us: int, at_us: int) -> int | None:
         """Return from when on, not before `from_us`, a device was heard without a gap through `at_us`; None: not then."""
-        holes = self.uncovered(identity, from_us, at_us)
+        holes = self.uncovered(identity, from_us, at_us, 0)
         if not holes:
             return from_us
         return None if holes[-1][1] >= at_us else holes[-1][1]
@@ -126,7 +127,7 @@ class View(msgspec.Struct, kw_only=True):
         """Return when, after `at_us`, a device could be heard again; None: not yet."""
         if self.through_us <= at_us:
             return None
-        holes = self.uncovered(identity, at_us, self.through_us)
+        holes = self.uncovered(identity, at_us, self.through_us, 0)
         if not holes or holes[0][0] > at_us:
             return at_us
         return None if holes[0][1] >= self.through_us else holes[0][1]

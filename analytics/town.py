@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.calendars import Calendar
-from analytics.rules import Rules, compile_rules
+from analytics.rules import Rules, compile_rules, minutes
 from analytics.state import DEVICE, FAMILIES, NEVER, SITE, UNKNOWN, Memory
 from ingest.inputs import DeviceInput, GatewayInput, Inputs, PlaceInput, SiteInput, decode
 
@@ -89,9 +89,12 @@ def compile_town(memory: Memory) -> Town:
 def _seat(devices: NDArray[np.void], row: int, device: DeviceInput, site: Site) -> None:
     d = devices[row]
     d["site"], d["gateway"], d["alive_every"], d["mounted"] = site.row, device.gateway, device.alive_every_us, device.mounted_us
-    d["patience"] = round(site.rules.device_offline.silences * device.alive_every_us)
-    if not d["offline"]:
-        d["due"] = max(d["heard"], d["mounted"]) + d["patience"]
+    patience = round(site.rules.device_offline.silences * device.alive_every_us)
+    if patience != d["patience"] and not d["offline"]:
+        d["due"] = max(d["heard"], d["mounted"]) + patience
+        if d["link_off"]:
+            d["due"] = min(d["due"], d["link_off"] + minutes(site.rules.device_offline.link_min))
+    d["patience"] = patience
 
 
 def _carry(old: NDArray[np.void], ids: list[int], new: NDArray[np.void]) -> NDArray[np.void]:

@@ -63,6 +63,7 @@ class Watch:
     def begin(self, from_us: int) -> None:
         """Start watching: nothing before `from_us` is asked for."""
         self.state["started"] = self.state["clock"] = from_us
+        self.state["due"] = 0
         self._turn_page(from_us)
 
     def refresh(self) -> list[Finding]:

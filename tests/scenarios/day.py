@@ -75,7 +75,7 @@ def inputs(
 
 def event(t_us: int, device: int, kind: Kind, *, gateway: int = 1, a: int = 0, d_in: int = 0, flags: Flag = NO_FLAGS) -> np.void:
     """One row of COLUMNS."""
-    row = np.zeros(1, COLUMNS)[0]
+    row: np.void = np.zeros(1, COLUMNS)[0]
     for name, value in {
         "t_us": t_us,
         "device": device,
@@ -185,7 +185,7 @@ class Day:
         then = self.time(text)
         while self.now < then:
             self.now = min(self.now + every_min * MINUTE_US, then)
-            self.beat().alive(*devices)
+            self.alive(*devices).beat()
         return self
 
     def lost(self, gateway: int) -> Self:

@@ -12,7 +12,7 @@ REPEAT = Flag.REPEAT
 
 def evening(**register: object) -> Day:
     """A working day until 16:52, quiet enough that no other rule speaks: the door was opened and closed."""
-    day = Day(inputs(rules={"no_activity": {"limit_min": 900}}, **register), since="07:00")  # type: ignore[arg-type]
+    day = Day(inputs(rules={"no_activity": {"limit_min": 900}}, **register), since="07:30")  # type: ignore[arg-type]
     day.at("07:55").opens().at("07:56").closes().alive_until("16:52", DOOR)
     return day.expect_nothing()
 
