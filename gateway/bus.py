@@ -134,6 +134,7 @@ class Bus:
         self._client.connect_timeout = 1.5  # so that leaving never waits longer for a broker that does not answer
         self._client.reconnect_delay_set(1, 5)
         self._client.on_connect = self._on_connect
+        self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
 
@@ -188,9 +189,17 @@ class Bus:
             return
         self._connection += 1
         self._refused = ""
+        client.subscribe(self._topics)
+
+    def _on_subscribe(
+        self, _client: Client, _data: object, _mid: int, reasons: list[ReasonCode], _properties: Properties | None
+    ) -> None:
+        """Only now the devices are heard."""
+        if any(reason.is_failure for reason in reasons):
+            log.error("the devices' broker does not let us hear %s; check the permissions of the bus's user", self._topics)
+            return  # and count the bus as lost
         self._up = True
         self._heard_us = self._clock()
-        client.subscribe(self._topics)
         log.info("connected to the devices' broker %s:%d", *self._address)
         self._change(BusChange(up=True, at_us=self._heard_us))
 

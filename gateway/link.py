@@ -67,6 +67,7 @@ class Link:
                 self._explain(str(leaf(group)))
             finally:
                 self.connected = False
+            _leave_if_cancelled()
             delay_us = self._sender.disconnected(random.random())  # noqa: S311 - spreads reconnects, guards nothing
             await asyncio.sleep(delay_us / 1e6)
 
@@ -82,6 +83,7 @@ class Link:
             max_queued_incoming_messages=HEARD,
         ) as client:
             await client.subscribe(self._down, qos=0)
+            _leave_if_cancelled()
             self._trouble = ""
             self.connected = True
             self._sender.connected()
@@ -106,9 +108,11 @@ class Link:
             for key in self._sender.tick(self._clock()):
                 if frame := self._spool.frame(key, self._sender.oldest(key.stream)):
                     await client.publish(self._up, frame, qos=0)
+                    _leave_if_cancelled()
             if self._heartbeat:
                 heartbeat, self._heartbeat = self._heartbeat, None
                 await client.publish(self._up, heartbeat, qos=0)
+                _leave_if_cancelled()
             deadline_us = self._sender.wake_us()
             patience_s = None if deadline_us is None else max(0.0, (deadline_us - self._clock()) / 1e6)
             with contextlib.suppress(TimeoutError):
@@ -120,6 +124,12 @@ class Link:
         if trouble != self._trouble:
             self._trouble = trouble
             log.warning("backend %s:%s: %s; events are being spooled", self._at.hostname, self._at.port, trouble)
+
+
+def _leave_if_cancelled() -> None:
+    """Repeat a cancellation that got lost: the client's waiting swallows it where its result, or an error, comes at once."""
+    if (task := asyncio.current_task()) and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def leaf(error: BaseException) -> BaseException:
