@@ -59,7 +59,7 @@ async def run(
         try:
             past = await stage.connect()
             if rate is not None:
-                await stage.drill(rate, count)
+                await stage.drill(past, rate, count)
                 await stage.drain()
             else:
                 await stage.live(past, stop_after_s)
@@ -101,8 +101,9 @@ class _Stage:
             self._publish(self._play.advance(now_us()))
             await self._hear(min(t for t in (self._play.next_us(), end_us, now_us() + LONGEST_WAIT_US) if t is not None))
 
-    async def drill(self, rate: float, count: int | None) -> None:
-        """Poke a device `rate` times a second."""
+    async def drill(self, past: list[Said], rate: float, count: int | None) -> None:
+        """Say what every device says when it is switched on, then poke a device `rate` times a second."""
+        self._publish(past)
         began, done = now_us(), 0
         while count is None or done < count:
             due = began + int(done / rate * SECOND_US)

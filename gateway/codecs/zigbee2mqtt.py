@@ -99,7 +99,8 @@ def _device(name: str, message: Message, memory: Mapping[str, int]) -> Decoded:
     flags = Flag.INFERRED if message.retained and not at.own else NO_FLAGS
     events: list[Event] = []
     if state.contact is not None:
-        events.append(last.contact(not state.contact, at, flags))
+        key = at.t_us * 2 + (not state.contact) if at.own else 0  # one reception: a redelivery or a cache says it again
+        events.append(last.contact(not state.contact, at, flags | Flag.HAS_KEY if key else flags, key))
     if state.tamper is not None:
         events += last.on_change(Kind.TAMPER, "tamper", int(state.tamper), at, flags)
     if state.battery is not None:

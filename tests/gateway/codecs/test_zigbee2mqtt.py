@@ -17,7 +17,10 @@ def decode(payload: bytes, memory: dict[str, int] | None = None, *, topic: str =
 
 
 def contact(a: int, flags: Flag, t_us: int = NOW, raw_us: int = 0) -> Event:
-    return Event(device=FRONT, kind=Kind.CONTACT, t_us=t_us, received_us=NOW, raw_us=raw_us, a=a, flags=flags)
+    """Return a CONTACT; with the device's own time it has a key, by which the same reception said twice is known."""
+    key = 0 if flags & (Flag.TIME_RECEIVED | Flag.TIME_IMPLAUSIBLE) else 2 * t_us + a
+    flags |= Flag.HAS_KEY if key else Flag(0)
+    return Event(device=FRONT, kind=Kind.CONTACT, t_us=t_us, received_us=NOW, raw_us=raw_us, a=a, flags=flags, key=key)
 
 
 def test_the_first_state_ever_seen_is_a_state_and_no_edge() -> None:
@@ -74,7 +77,7 @@ def test_last_seen_is_the_time_of_the_event_in_every_format(last_seen: bytes) ->
 def test_an_implausible_last_seen_gives_way_to_the_receive_time_and_is_kept(last_seen: bytes, raw_us: int | None) -> None:
     (event,) = decode(b'{"contact":false,"last_seen":' + last_seen + b"}", {FRONT: 0}).events
     if raw_us is None:
-        assert (event.flags, event.raw_us) == (Flag(0), 0)
+        assert (event.flags, event.raw_us) == (Flag.HAS_KEY, 0)
     else:
         assert event == contact(1, Flag.TIME_IMPLAUSIBLE, NOW, raw_us)
 
@@ -83,6 +86,14 @@ def test_a_cached_state_older_than_the_last_one_is_late_and_moves_no_memory() ->
     memory = {FRONT: 0, f"{FRONT}#seen": SEEN + 1}
     decoded = decode(b'{"contact":false,"last_seen":1789999990250}', memory)
     assert decoded == Decoded(events=(contact(1, Flag.LATE | Flag.REPEAT, SEEN),))
+
+
+def test_a_reception_has_a_key_made_of_its_time_and_its_state() -> None:
+    (opened,) = decode(b'{"contact":false,"last_seen":1789999990250}', {FRONT: 0}).events
+    (closed,) = decode(b'{"contact":true,"last_seen":1789999990250}', {FRONT: 0}).events
+    assert (opened.key, closed.key) == (3_579_999_980_500_001, 3_579_999_980_500_000)
+    (timeless,) = decode(b'{"contact":false}', {FRONT: 0}).events
+    assert (timeless.key, timeless.flags & Flag.HAS_KEY) == (0, 0)
 
 
 def test_the_second_publish_of_one_frame_carries_the_edge() -> None:
