@@ -40,7 +40,7 @@ from ingest.uplink import Receiver, Verdict
 from smartcare.embedded import nats
 
 SHARD, CODE = 3, "gw-1"
-PATIENCE_S = 10
+PATIENCE_S = 40
 
 
 class Bell:
@@ -388,7 +388,7 @@ def spawn(config: GatewayConfig, limit: int = 0) -> subprocess.Popen[str]:
 
 async def test_a_device_is_answered_only_for_what_a_filling_disk_still_took(broker: nats.Broker, config: GatewayConfig) -> None:
     async with device_of(broker) as device, backend_of(broker) as backend:
-        child = spawn(config, limit=150_000)
+        child = spawn(config, limit=400_000)
         try:
             await backend.ready()
             backend.answering = False
