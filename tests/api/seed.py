@@ -30,7 +30,16 @@ class County:
         return code
 
     def site(
-        self, code: str, name: str, name_en: str, region: str, *, state: str = "ok", shard: int = 1, people: int = 0, rule: str = ""
+        self,
+        code: str,
+        name: str,
+        name_en: str,
+        region: str,
+        *,
+        state: str = "ok",
+        shard: int = 1,
+        people: int = 0,
+        rule: str = "",
     ) -> int:
         """A site with a status, a front door, a counter and a terminal."""
         now = now_us()
@@ -74,7 +83,17 @@ class County:
         self.conn.execute(
             "INSERT INTO site_status (site, state, clock_us, next_rule, next_deadline_us, today_in, today_passages, "
             "last_event_us, detail) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            [site, state, now, rule, now + 25 * MINUTE_US if rule else None, people, people // 3, now - 40 * SECOND_US, Jsonb(detail)],
+            [
+                site,
+                state,
+                now,
+                rule,
+                now + 25 * MINUTE_US if rule else None,
+                people,
+                people // 3,
+                now - 40 * SECOND_US,
+                Jsonb(detail),
+            ],
         )
         return site
 

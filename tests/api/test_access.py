@@ -14,7 +14,7 @@ from api.errors import UndeclaredPermission
 from tests.api.conftest import Running, Town
 
 ROUTES = [
-    (sorted(r.methods)[0], r.path, declared(r)[0])
+    (min(r.methods or {"GET"}), r.path, declared(r)[0])
     for r in create_app(ApiSettings(database_url="", public_url="http://x")).routes
     if isinstance(r, APIRoute)
 ]
@@ -94,7 +94,9 @@ def test_staff_of_another_site_cannot_tell_that_a_site_or_alert_exists(
     assert town.county.version(foreign) == 1
 
 
-@pytest.mark.parametrize("topic", ["site:{west}", "pending:{west}", "banner:{west}", "site:0", "site:x", "everything", "", "alert:"])
+@pytest.mark.parametrize(
+    "topic", ["site:{west}", "pending:{west}", "banner:{west}", "site:0", "site:x", "everything", "", "alert:"]
+)
 def test_no_stream_is_opened_on_what_is_not_theirs(east_staff: httpx.Client, town: Town, topic: str) -> None:
     answer = east_staff.get("/events", params={"topics": topic.format(west=town.west)})
     assert answer.status_code == 404

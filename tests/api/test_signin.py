@@ -69,7 +69,7 @@ async def test_the_database_never_holds_what_signs_in(running: Running, town: To
         cookie = person.cookies["session"]
     token = await accounts.make_token(conn, town.admin, "export", ["read"], now_us() + DAY_US, now_us())
     for table in ("signin_link", "session", "api_token"):
-        rows = str(await (await conn.execute(f"SELECT t::text FROM {table} t")).fetchall())  # type: ignore[call-overload]
+        rows = str(await (await conn.execute(f"SELECT t::text FROM {table} t")).fetchall())
         for secret in (path.removeprefix("/signin/"), cookie, token):
             assert secret not in rows
             assert secret.encode().hex() not in rows
@@ -146,7 +146,7 @@ def test_signing_out_ends_the_session_itself(running: Running, town: Town) -> No
 def test_a_session_ends_by_idleness_age_and_disabling(running: Running, town: Town, end: str) -> None:
     with running.client(town.county.session(town.admin)) as person:
         assert person.get("/api/v1/me").status_code == 200
-        town.county.conn.execute(end)  # type: ignore[call-overload]
+        town.county.conn.execute(end)
         assert person.get("/api/v1/me").status_code == 401
 
 
@@ -167,7 +167,9 @@ async def test_the_cookie_is_out_of_reach_and_bound_to_https_where_there_is_http
     assert plain.startswith("session=")
     assert "httponly" in plain
     assert "samesite=lax" in plain
-    settings = ApiSettings(database_url=dsn, public_url="https://care.example", allowed_hosts=["care.example"], secure_cookies=True)
+    settings = ApiSettings(
+        database_url=dsn, public_url="https://care.example", allowed_hosts=["care.example"], secure_cookies=True
+    )
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         headers = {"origin": "https://care.example"}

@@ -1,0 +1,304 @@
+"""The page in a real browser, on a desk and on a phone."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from gateway.clock import MINUTE_US, now_us
+from tests.api.conftest import Running, Town
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+DESK, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+SIZES = pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One Chromium for the module."""
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def context(browser: Browser, running: Running, town: Town) -> Iterator[BrowserContext]:
+    """A browser in which an admin is signed in; at the end nothing may have been fetched from elsewhere or gone wrong."""
+    found = browser.new_context(viewport=DESK, base_url=running.url)  # type: ignore[arg-type]
+    found.add_cookies([{"name": "session", "value": town.county.session(town.admin), "url": running.url}])
+    faults: list[str] = []
+    found.on("request", lambda r: faults.append(r.url) if not r.url.startswith(running.url) else None)
+    found.on("weberror", lambda e: faults.append(str(e.error)))
+    found.on("console", lambda m: faults.append(m.text) if m.type == "error" and not expected(m.text) else None)
+    yield found
+    found.close()
+    assert faults == []
+
+
+def expected(message: str) -> bool:
+    """The browser's own notes on what a test makes happen: a refused version, a blocked stream, an ended session."""
+    return any(part in message for part in ("409", "401", "ERR_FAILED"))
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    """A tab."""
+    page = context.new_page()
+    page.set_default_timeout(10_000)
+    return page
+
+
+def live(page: Page, path: str = "/") -> None:
+    """Open a page and wait until it is connected."""
+    page.goto(path)
+    expect(page.locator("#link")).to_have_attribute("data-state", "live")
+
+
+def test_an_alert_raised_after_loading_appears_without_reload(page: Page, town: Town) -> None:
+    live(page)
+    expect(page.get_by_text("没有待处理的告警")).to_be_visible()
+    page.evaluate("window.untouched = true")
+    alert = town.county.alert(town.east)
+    row = page.locator(f"#alert-{alert}")
+    expect(row).to_contain_text("前未开门")
+    expect(row).to_contain_text("东桥睦邻点")
+    expect(row).to_contain_text("紧急")
+    assert page.evaluate("window.untouched") is True
+
+
+def test_taking_over_by_a_click_changes_the_row_and_the_database(page: Page, town: Town) -> None:
+    alert = town.county.alert(town.east)
+    live(page)
+    page.evaluate("window.untouched = true")
+    page.locator(f"#alert-{alert}").get_by_role("button", name="接手").click()
+    expect(page.locator(f"#alert-{alert}")).to_contain_text("root 已接手")
+    expect(page.locator("#toast")).to_have_text("已接手。")
+    assert page.evaluate("window.untouched") is True
+    assert town.county.version(alert) == 2
+
+
+def test_whoever_clicks_second_is_told_that_someone_was_faster(page: Page, town: Town) -> None:
+    alert = town.county.alert(town.east)
+    live(page)
+    button = page.locator(f"#alert-{alert}").get_by_role("button", name="接手")
+    # committed without a change row, so that this page still shows the old version
+    town.county.conn.execute("UPDATE alert SET state = 'acknowledged', version = 2, assignee = '别人' WHERE id = %s", [alert])
+    button.click()
+    expect(page.locator("#toast")).to_contain_text("刚刚已由他人处理，现状态：处理中")
+
+
+def test_resolving_asks_for_the_outcome_and_shows_it(page: Page, town: Town) -> None:
+    alert = town.county.alert(town.east)
+    live(page)
+    page.locator(f"#alert-{alert}").get_by_role("link", name="办结").click()
+    page.get_by_label("误报").check()
+    page.get_by_label("说明").fill("送货的人来过")
+    page.get_by_role("button", name="办结").click()
+    expect(page.locator("article")).to_contain_text("送货的人来过")
+    expect(page.locator(".tag")).to_contain_text("已办结")
+    expect(page.locator(".history")).to_contain_text("root")
+
+
+def test_typed_words_survive_a_live_update(page: Page, town: Town) -> None:
+    alert = town.county.alert(town.east)
+    live(page, f"/alerts/{alert}")
+    page.get_by_label("说明").fill("正在写")
+    page.get_by_label("真实").check()
+    town.county.conn.execute("UPDATE alert SET severity = 'minor', version = 2 WHERE id = %s", [alert])
+    town.county.change(alert, 2, "updated")
+    expect(page.locator("article header")).to_contain_text("一般")
+    expect(page.get_by_label("说明")).to_have_value("正在写")
+    expect(page.get_by_label("真实")).to_be_checked()
+
+
+def test_a_list_does_not_move_under_a_pressing_finger(page: Page, town: Town) -> None:
+    first = town.county.alert(town.east, severity="major")
+    live(page)
+    page.locator("h1").hover()
+    page.mouse.down()
+    second = town.county.alert(town.west)
+    with page.expect_response(re.compile("healthz")):
+        page.evaluate("new Promise(done => setTimeout(done, 1500)).then(() => fetch('/healthz'))")
+    expect(page.locator(".alerts li.alert")).to_have_count(1)
+    page.mouse.up()
+    expect(page.locator(".alerts li.alert")).to_have_count(2)
+    assert page.locator(".alerts li.alert").first.get_attribute("id") == f"alert-{second}"
+    assert page.locator(".alerts li.alert").last.get_attribute("id") == f"alert-{first}"
+
+
+def test_the_page_speaks_english_after_one_click_and_live_updates_do_too(page: Page, town: Town) -> None:
+    live(page)
+    page.get_by_role("button", name="English").click()
+    expect(page.locator("h1")).to_have_text("Today")
+    expect(page.locator("html")).to_have_attribute("lang", "en")
+    expect(page.locator("#link")).to_have_attribute("data-state", "live")
+    alert = town.county.alert(town.east)
+    row = page.locator(f"#alert-{alert}")
+    expect(row).to_contain_text("Not opened by")
+    expect(row).to_contain_text("Dongqiao point")
+    expect(row.get_by_role("button")).to_have_text("Take over")
+    text = page.locator("body").inner_text().replace("中文", "")
+    assert not re.search(r"[一-鿿]", text), text
+
+
+def test_large_text_is_a_quarter_larger(page: Page) -> None:
+    live(page)
+    before = page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)")
+    page.get_by_role("button", name="大字").click()
+    expect(page.locator("html.large")).to_have_count(1)
+    assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") == before * 1.25
+
+
+def test_the_page_says_what_is_not_analysed_as_soon_as_it_is(page: Page, town: Town) -> None:
+    live(page)
+    expect(page.get_by_text("未分析，自")).to_have_count(0)
+    town.county.conn.execute("UPDATE shard SET failing_since_us = %s WHERE id = 1", [now_us() - 5 * MINUTE_US])
+    banner = page.locator(".banner.bad")
+    expect(banner).to_contain_text("未分析，自")
+    expect(banner).to_contain_text("东桥睦邻点")
+    page.get_by_role("button", name="English").click()
+    expect(page.locator(".banner.bad")).to_contain_text("Not analysed since")
+
+
+def test_a_site_shows_its_state_deadline_places_and_events(page: Page, town: Town) -> None:
+    live(page, "/?site=east")
+    row = page.locator("#site-row-east")
+    expect(row).to_contain_text("正常")
+    expect(row).to_contain_text(re.compile(r"应有动静 \d\d:\d\d\s*还有 2\d 分钟"))
+    site = page.locator("#site")
+    expect(site).to_contain_text("前门")
+    expect(site.locator(".place-open")).to_contain_text("开着")
+    expect(site.locator(".events")).to_contain_text("进 2，出 1")
+    page.goto("/sites/east")
+    expect(page.locator("h1")).to_have_text("东桥睦邻点")
+
+
+def test_searching_hides_the_sites_that_do_not_match(page: Page) -> None:
+    live(page)
+    page.get_by_role("searchbox").fill("西岭")
+    expect(page.locator("#site-row-east")).to_be_hidden()
+    expect(page.locator("#site-row-west")).to_be_visible()
+    page.get_by_role("searchbox").fill("没有这个")
+    expect(page.get_by_text("没有符合的站点")).to_be_visible()
+
+
+def test_a_lost_connection_is_shown_and_what_was_missed_comes_back(page: Page, town: Town, context: BrowserContext) -> None:
+    live(page)
+    page.clock.install()
+    page.reload()
+    expect(page.locator("#link")).to_have_attribute("data-state", "live")
+    page.clock.run_for(20_000)
+    expect(page.locator("#link")).to_have_attribute("data-state", "live")
+    context.route("**/events*", lambda route: route.abort())
+    page.clock.run_for(20_000)
+    expect(page.locator("#link")).to_have_attribute("data-state", "lost")
+    expect(page.locator("#lost")).to_be_visible()
+    alert = town.county.alert(town.east)
+    context.unroute("**/events*")
+    page.clock.resume()
+    expect(page.locator("#link")).to_have_attribute("data-state", "live")
+    expect(page.locator(f"#alert-{alert}")).to_be_visible()
+
+
+def test_signing_out_elsewhere_leads_an_open_page_to_the_door(page: Page, town: Town) -> None:
+    live(page)
+    town.county.conn.execute("DELETE FROM session")
+    page.wait_for_url("**/signin")
+
+
+def test_everything_works_without_javascript(browser: Browser, running: Running, town: Town) -> None:
+    alert = town.county.alert(town.east)
+    context = browser.new_context(base_url=running.url, java_script_enabled=False)
+    context.add_cookies([{"name": "session", "value": town.county.session(town.east_staff), "url": running.url}])
+    page = context.new_page()
+    page.goto("/")
+    page.locator(f"#alert-{alert}").get_by_role("button", name="接手").click()
+    expect(page.locator(f"#alert-{alert}")).to_contain_text("east-staff 已接手")
+    page.get_by_role("searchbox").fill("东桥")
+    page.get_by_role("searchbox").press("Enter")
+    expect(page.locator("#site-row-east")).to_be_visible()
+    page.get_by_role("link", name="告警", exact=True).click()
+    expect(page.locator(".past")).to_contain_text("处理中")
+    context.close()
+
+
+def pages(alert: int) -> list[str]:
+    """Every page there is to look at."""
+    return ["/", "/sites", "/sites/east", "/alerts", f"/alerts/{alert}", "/devices", "/more", "/signin", "/sites/nowhere"]
+
+
+@SIZES
+@pytest.mark.parametrize("large", [False, True], ids=["normal", "large"])
+def test_nothing_scrolls_sideways_and_targets_are_large_enough(
+    context: BrowserContext, page: Page, town: Town, running: Running, size: Any, large: bool
+) -> None:
+    alert = fill(town)
+    page.set_viewport_size(size)
+    for lang in ("zh", "en"):
+        cookies = [("lang", lang), ("text", "large" if large else "normal")]
+        context.add_cookies([{"name": n, "value": v, "url": running.url} for n, v in cookies])
+        for path in pages(alert)[:-1]:
+            page.goto(path)
+            width = page.evaluate("document.documentElement.scrollWidth")
+            wide = page.evaluate(
+                """() => [...document.querySelectorAll("body *")].filter((e) => e.getBoundingClientRect().right > innerWidth + 1)
+                .map((e) => e.className || e.nodeName)"""
+            )
+            assert width <= size["width"], (path, lang, width, wide)
+            small = page.evaluate(
+                """() => [...document.querySelectorAll("button, .button, nav a, input[type=search], input[name=name], summary")]
+                .map((e) => [e.textContent || e.name, e.getBoundingClientRect()])
+                .filter(([, r]) => r.width && (r.height < 43.5 || r.width < 43.5)).map(([t]) => t)"""
+            )
+            assert small == [], (path, small)
+
+
+@SIZES
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_accessibility_rule_is_broken(
+    context: BrowserContext, page: Page, town: Town, running: Running, size: Any, scheme: Any
+) -> None:
+    alert = fill(town)
+    page.set_viewport_size(size)
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    for path in pages(alert)[:-1]:
+        page.goto(path)
+        found = Axe().run(page)
+        assert found.violations_count == 0, (path, found.generate_report())
+
+
+def fill(town: Town) -> int:
+    """Something of everything to look at."""
+    county = town.county
+    conn, now = county.conn, now_us()
+    alert = county.alert(town.east)
+    for severity in ("major", "minor"):
+        taken = county.alert(town.west, "left_open", severity=severity)
+        conn.execute("UPDATE alert SET state = 'acknowledged', version = 2, assignee = '周敏' WHERE id = %s", [taken])
+    past = county.alert(town.east, "no_activity", state="resolved")
+    conn.execute("UPDATE alert SET outcome = 'real', note = '已上门' WHERE id = %s", [past])
+    conn.execute("UPDATE shard SET failing_since_us = %s WHERE id = 1", [now])
+    conn.execute("UPDATE site_status SET state = 'blind' WHERE site = %s", [town.west])
+    conn.execute("INSERT INTO gateway (code, shard) VALUES ('gateway-of-the-eastern-bridge', 1)")
+    conn.execute("INSERT INTO unclaimed SELECT id, 'lora/24e124fffe0badcafe', %s, %s, 12, 1036 FROM gateway", [now, now])
+    conn.execute("INSERT INTO device (gateway, identity, class, name) SELECT id, 'z2m/0x00158d00aabbccdd', 'c', '' FROM gateway")
+    conn.execute("INSERT INTO mounting (device, place, from_us) SELECT d.id, min(p.id), 0 FROM device d, place p GROUP BY d.id")
+    conn.execute(
+        "INSERT INTO rollup_hour (place, hour_us, people_in) SELECT id, %s, 7 FROM place", [now - now % (60 * MINUTE_US)]
+    )
+    return alert

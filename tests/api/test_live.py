@@ -1,0 +1,191 @@
+"""The live stream: what changed arrives, resuming misses nothing, and a session's end closes it."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import httpx
+import psycopg
+import pytest
+
+from api.errors import TooManyAttempts
+from tests.api.conftest import Running, Town
+from tests.api.seed import County
+
+
+@dataclass(slots=True)
+class Events:
+    """Reads server-sent events."""
+
+    lines: Iterator[str]
+    last: str = ""
+
+    def next(self) -> tuple[str, dict[str, str]]:
+        """Return the next event's name and data; StopIteration when the stream has ended."""
+        name, data = "", "{}"
+        while True:
+            line = next(self.lines)
+            field, _, value = line.partition(": ")
+            if field == "id":
+                self.last = value
+            elif field == "event":
+                name = value
+            elif field == "data":
+                data = value
+            elif not line and name:
+                return name, json.loads(data)
+
+    def until_caught_up(self) -> dict[str, str]:
+        """Return the fragments up to the point where nothing is missing."""
+        found: dict[str, str] = {}
+        while True:
+            name, data = self.next()
+            if name == "caught-up":
+                return found
+            if name == "fragment":
+                found[data["topic"]] = data["html"]
+
+    def fragment(self, topic: str, containing: str) -> str:
+        """Read until a fragment of the topic contains the text."""
+        while True:
+            name, data = self.next()
+            if name == "fragment" and data["topic"] == topic and containing in data["html"]:
+                return data["html"]
+
+
+@contextmanager
+def events(client: httpx.Client, topics: str, after: str = "", **headers: str) -> Iterator[Events]:
+    """An open stream; reading waits at most eight seconds for the next line."""
+    timeout = httpx.Timeout(8)
+    with client.stream("GET", "/events", params={"topics": topics, "after": after}, headers=headers, timeout=timeout) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        yield Events(answer.iter_lines())
+
+
+def test_a_stream_from_nowhere_gets_the_full_state(admin: httpx.Client, town: Town) -> None:
+    alert = town.county.alert(town.east)
+    for after in ("", "another-process:999999", "nonsense"):
+        with events(admin, "alerts sites counters banner", after) as stream:
+            found = stream.until_caught_up()
+        assert set(found) == {"alerts", "sites", "counters", "banner"}
+        assert f'id="alert-{alert}"' in found["alerts"]
+        assert "东桥睦邻点" in found["sites"]
+
+
+def test_a_change_arrives_while_the_page_is_open(admin: httpx.Client, town: Town) -> None:
+    with events(admin, f"alerts sites site:{town.east}") as stream:
+        stream.until_caught_up()
+        alert = town.county.alert(town.east)
+        stream.fragment("alerts", f'id="alert-{alert}"')
+        town.county.conn.execute(
+            "UPDATE site_status SET today_in = 4711, changed = pg_current_xact_id() WHERE site = %s", [town.east]
+        )
+        assert "4711" in stream.fragment("sites", "4711")
+
+
+def test_what_happened_between_two_streams_arrives_with_the_next(admin: httpx.Client, town: Town) -> None:
+    with events(admin, "alerts counters") as stream:
+        stream.until_caught_up()
+        last = stream.last
+    alert = town.county.alert(town.east)
+    with events(admin, "alerts counters", last) as stream:
+        stream.fragment("alerts", f'id="alert-{alert}"')
+        last = stream.last
+    with events(admin, "alerts counters", "old:1", **{"last-event-id": last}) as stream:
+        town.county.conn.execute("UPDATE alert SET state = 'resolved', version = 2 WHERE id = %s", [alert])
+        town.county.change(alert, 2, "resolved")
+        stream.fragment("alerts", "没有待处理的告警")
+
+
+def test_a_page_resumes_where_it_was_rendered(admin: httpx.Client, town: Town) -> None:
+    with events(admin, "alerts") as stream:
+        stream.until_caught_up()  # the hub is awake
+    page = admin.get("/").text
+    position = page.split('data-position="')[1].split('"')[0]
+    assert position.split(":")[0] != ""
+    alert = town.county.alert(town.east)
+    assert f"alert-{alert}" not in page
+    with events(admin, "alerts", position) as stream:
+        stream.fragment("alerts", f'id="alert-{alert}"')
+
+
+def test_a_transaction_that_commits_late_is_not_skipped(admin: httpx.Client, town: Town, dsn: str) -> None:
+    with psycopg.connect(dsn) as slow, events(admin, "alerts") as stream:
+        stream.until_caught_up()
+        late = County(slow, streams=100).alert(town.east)
+        early = town.county.alert(town.east, "left_open")
+        time.sleep(1.2)  # two polls go by while the first is undecided
+        slow.commit()
+        html = stream.fragment("alerts", f'id="alert-{late}"')
+        assert f'id="alert-{early}"' in html
+
+
+def test_staff_hear_of_their_own_site_only(east_staff: httpx.Client, town: Town) -> None:
+    with events(east_staff, "alerts sites counters") as stream:
+        found = stream.until_caught_up()
+        assert "西岭照料中心" not in "".join(found.values())
+        foreign, own = town.county.alert(town.west), town.county.alert(town.east)
+        html = stream.fragment("alerts", f'id="alert-{own}"')
+        assert f'id="alert-{foreign}"' not in html
+
+
+@pytest.mark.parametrize("end", ["UPDATE account SET disabled = true WHERE id = %s", "DELETE FROM session WHERE account = %s"])
+def test_the_end_of_a_session_closes_its_stream_within_five_seconds_and_no_other(
+    running: Running, admin: httpx.Client, town: Town, end: str
+) -> None:
+    with (
+        running.client(town.county.session(town.east_staff)) as staff,
+        events(admin, "alerts") as other,
+        events(staff, "alerts") as stream,
+    ):
+        stream.until_caught_up()
+        other.until_caught_up()
+        started = time.monotonic()
+        town.county.conn.execute(end, [town.east_staff])
+        while stream.next()[0] != "bye":
+            pass
+        with pytest.raises(StopIteration):
+            stream.next()
+        assert time.monotonic() - started < 5
+        alert = town.county.alert(town.east)
+        other.fragment("alerts", f'id="alert-{alert}"')
+
+
+def test_a_failed_analyser_is_announced_and_recovery_too(admin: httpx.Client, town: Town) -> None:
+    with events(admin, "banner") as stream:
+        stream.until_caught_up()
+        conn = town.county.conn
+        conn.execute("UPDATE shard SET failing_since_us = 1790000000000000 WHERE id = 1")
+        html = stream.fragment("banner", "未分析，自")
+        assert "东桥睦邻点" in html
+        assert "西岭照料中心" not in html
+        conn.execute("UPDATE shard SET failing_since_us = NULL WHERE id = 1")
+        while "未分析" in html:
+            html = stream.fragment("banner", "")
+
+
+def test_the_stream_survives_the_loss_of_its_database_connection(admin: httpx.Client, town: Town, dsn: str) -> None:
+    with events(admin, "alerts") as stream:
+        stream.until_caught_up()
+        name = dsn.rsplit("/", 1)[1]
+        with psycopg.connect(dsn.replace(f"/{name}", "/postgres"), autocommit=True) as conn:
+            conn.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND query NOT LIKE '%%county%%' "
+                "AND pid <> %s",
+                [name, town.county.conn.info.backend_pid],
+            )
+        alert = town.county.alert(town.east)
+        stream.fragment("alerts", f'id="alert-{alert}"')
+
+
+def test_a_session_cannot_hold_more_than_twenty_streams(running: Running, admin: httpx.Client) -> None:
+    hub = running.server.config.app.state.console.hub  # type: ignore[union-attr]
+    for _ in range(20):
+        hub.open(b"someone")
+    with pytest.raises(TooManyAttempts):
+        hub.open(b"someone")
+    with events(admin, "alerts") as stream:
+        stream.until_caught_up()
