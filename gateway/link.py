@@ -90,8 +90,11 @@ class Link:
             log.info("connected to the backend %s:%s", self._at.hostname, self._at.port)
             self._on_up()
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._listen(client), name="gateway.listen")
-                tasks.create_task(self._speak(client), name="gateway.speak")
+                # Listening is the group's body: a child that fails after the body has ended leaves the task marked as
+                # cancelled (Python 3.11), and we would leave for good.
+                speaking = tasks.create_task(self._speak(client), name="gateway.speak")
+                await self._listen(client)
+                speaking.cancel()
 
     async def _listen(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:

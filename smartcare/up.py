@@ -56,6 +56,7 @@ def up(settings: Settings, demo: Demo) -> None:
     with only_one(state):
         supervisor = Supervisor(say=lambda name, what: console.print(f"  [yellow]{name}[/] {what}"))
         signal.signal(signal.SIGTERM, _end)
+        signal.signal(signal.SIGINT, _end)  # a shell that starts us in the background has it ignored
         try:
             with console.status("正在启动 Starting…"):
                 values = _start(settings, demo, state, supervisor, console)

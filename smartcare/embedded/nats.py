@@ -106,7 +106,7 @@ class Broker:
             "max_payload": MAX_PAYLOAD,
             # One unacknowledged message per subscription: with more, what a killed gateway had not acknowledged comes again
             # after what it had not yet seen, and a door that opened and closed seems to have closed and opened.
-            "mqtt": {"listen": f"127.0.0.1:{self.port}", "ack_wait": "5s", "max_ack_pending": 1},
+            "mqtt": {"listen": f"127.0.0.1:{self.port}", "ack_wait": "2s", "max_ack_pending": 1},
             "accounts": {
                 "CARE": {"jetstream": "enabled", "users": care},
                 "BUS": {"jetstream": "enabled", "users": [{"user": DEVICE_BUS, "password": self.password(DEVICE_BUS)}]},
