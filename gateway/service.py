@@ -238,8 +238,8 @@ class Gateway:
                 log.info("the backend is in epoch %d; all streams are compared again", message.epoch)
                 self._blind.renewed()
             elif self._unanswered and message.stream == stream_text(self._stream):
+                self._unanswered = False
                 self._blind.answered()
-            self._unanswered = False
             if self._behind and self._sender.queued_frames == 0:
                 self._behind = False
                 log.info("caught up: the backend has everything")

@@ -18,6 +18,7 @@ import aiomqtt
 import pytest
 
 from gateway import service
+from gateway.clock import HOUR_US, MINUTE_US, now_us
 from gateway.codecs.contract import BlindChange, Decoded, Message, Reject, Reply
 from gateway.events import Event, Kind
 from gateway.service import GatewayConfig
@@ -343,6 +344,26 @@ async def test_a_lost_bus_is_blindness_of_all_its_devices(broker: nats.Broker, c
             assert len(backend.heartbeats[-1].blind) >= 2
 
 
+async def test_a_clock_that_is_set_begins_a_new_stream_so_that_coverage_does_not_span_the_step(
+    broker: nats.Broker, config: GatewayConfig
+) -> None:
+    offset = [0]
+    async with backend_of(broker) as backend, asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(service.run(config, [Bell()], lambda: now_us() + offset[0]))
+        await backend.ready()
+        before = backend.heartbeats[-1]
+        for step in (HOUR_US, -2 * HOUR_US):
+            offset[0] += step
+            last = backend.heartbeats[-1]
+            await backend.until(Other(backend, last.stream))
+            after = backend.heartbeats[-1]
+            assert abs(after.since_us - now_us() - offset[0]) < MINUTE_US
+        assert before.stream not in {h.stream for h in backend.heartbeats[-1:]}
+        steps = [b for b in backend.heartbeats[-1].blind if "clock" in b.reason]
+        assert len(steps) == 1  # forward: the time between never was; backward: there is none
+        task.cancel()
+
+
 async def test_leaving_takes_less_than_two_seconds_and_keeps_what_was_taken(broker: nats.Broker, config: GatewayConfig) -> None:
     async with device_of(broker) as device, backend_of(broker) as backend:
         backend.answering = False
@@ -431,6 +452,17 @@ def stop(child: subprocess.Popen[str]) -> None:
     child.wait()
     if child.stderr:
         child.stderr.close()
+
+
+@dataclass
+class Other:
+    """True once the gateway speaks of another stream."""
+
+    backend: Backend
+    stream: str
+
+    def __call__(self) -> bool:
+        return self.backend.heartbeats[-1].stream != self.stream
 
 
 @dataclass
