@@ -6,6 +6,7 @@ One decision: everything between broker and database is decided here, told the t
 shell only carries bytes and runs T1.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -171,7 +172,7 @@ class Intake:
     def _sender(self, plan: Plan, message: Message) -> Gateway | None:
         """Find whose message it is. Who may not speak is told why, by the worker that owns the shard of the topic."""
         parts = message.topic.split("/")
-        if len(parts) != 5 or not parts[2].isdecimal() or int(parts[2]) % SHARDS not in self.owned:
+        if len(parts) != 5 or not re.fullmatch(r"[0-9]{1,4}", parts[2]) or int(parts[2]) % SHARDS not in self.owned:
             return None
         shard, code = int(parts[2]), parts[3]
         gateway = self.snapshot.gateways.get(code)

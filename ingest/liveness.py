@@ -43,7 +43,7 @@ class Listener:
             heard_us = self._heard_us.get(gateway, 0)
             silent_us = now_us - max(heard_us, self._listening_us)
             was, alive = self._alive.get(gateway), silent_us <= self.lost_after_us
-            if alive and heard_us < self._listening_us and was is not True:
+            if alive and now_us - heard_us > self.lost_after_us and was is not True:
                 continue  # patience with a gateway that has not been heard of proves nothing
             if alive != was:
                 changes.append(Liveness(gateway=gateway, alive=alive, at_us=now_us))

@@ -1,6 +1,8 @@
 """T1 on a real PostgreSQL: exactly once, whatever breaks."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +14,9 @@ from gateway.events import Event, Flag, Kind, Result
 from gateway.wire import Answer, decode_down
 from ingest.columns import Coverage
 from ingest.errors import Fenced, ShardsLost
-from ingest.intake import Reply
+from ingest.intake import Message, Reply
 from smartcare.embedded import postgres
-from tests.ingest.frames import FACE, MINUTE_US, NOW_US, TOKEN, Sender, contact, counts, passage, store, stored, total
+from tests.ingest.frames import FACE, MINUTE_US, NOW_US, TOKEN, Sender, Store, contact, counts, passage, store, stored, total
 
 Conn = psycopg.Connection[Any]
 
@@ -105,36 +107,67 @@ def test_losing_the_connection_that_holds_the_locks_is_losing_the_shards(conn: C
             s.take(now_us=NOW_US + 6_000_000)
 
 
+def waits(admin: Conn, application: str, event: str) -> list[int]:
+    """Return the server processes of `application` that wait for `event`."""
+    query = "SELECT pid FROM pg_stat_activity WHERE application_name = %s AND wait_event = %s"
+    return [pid for (pid,) in admin.execute(query, [application, event]).fetchall()]
+
+
+@contextmanager
+def commits_hang_after_flush(admin: Conn) -> Iterator[None]:
+    """Wait for a standby that does not exist: COMMIT is flushed and not answered. Begins when that is in force."""
+    stop = threading.Event()
+
+    def commit_until_stopped() -> None:
+        with psycopg.connect(admin.info.dsn, password=admin.info.password, autocommit=True, application_name="probe") as probe:
+            while not stop.is_set():
+                probe.execute("SELECT pg_logical_emit_message(true, 'probe', '')")
+
+    admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'ghost'")
+    admin.execute("SELECT pg_reload_conf()")
+    thread = threading.Thread(target=commit_until_stopped)
+    thread.start()
+    try:
+        while not waits(admin, "probe", "SyncRep"):
+            thread.join(0.01)
+        yield
+    finally:
+        stop.set()
+        admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        admin.execute("SELECT pg_reload_conf()")
+        thread.join(30)
+
+
+def take_and_cut_off(s: Store, frame: Message, admin: Conn, event: str) -> tuple[threading.Thread, list[list[Reply]]]:
+    """Begin to store a frame and end T1's server process when it waits for `event`. Returns the thread and its result."""
+    result: list[list[Reply]] = []
+    thread = threading.Thread(target=lambda: result.append(s.take(frame)))
+    thread.start()
+    while not (pids := waits(admin, "smartcare T1", event)):
+        thread.join(0.01)
+        assert thread.is_alive(), "T1 was done before it could be cut off"
+    admin.execute("SELECT pg_terminate_backend(%s)", pids)
+    while "smartcare T1" in [a for (a,) in admin.execute("SELECT application_name FROM pg_stat_activity WHERE pid = %s", pids)]:
+        thread.join(0.01)
+    return thread, result
+
+
 @pytest.mark.parametrize("flushed", [True, False])
 def test_a_commit_that_was_not_answered_is_found_out(
     conn: Conn, dsn: str, town: dict[str, int], postgres_server: postgres.Server, flushed: bool
 ) -> None:
-    """A standby that does not exist makes COMMIT hang after its flush; ending the backend then loses only the answer."""
     del town
     sender = Sender()
     with store(dsn) as s, psycopg.connect(postgres_server.dsn("postgres"), autocommit=True) as admin:
         s.take(sender.frame(total(NOW_US, 10)))
-        waits = "SELECT pid FROM pg_stat_activity WHERE application_name = 'smartcare T1' AND wait_event = %s"
+        frame = sender.frame(total(NOW_US + MINUTE_US, 17))
         if flushed:
-            admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'ghost'")
-            admin.execute("SELECT pg_reload_conf()")
-            event = "SyncRep"
+            with commits_hang_after_flush(admin):
+                thread, result = take_and_cut_off(s, frame, admin, "SyncRep")
         else:
-            blocker = psycopg.connect(dsn)
-            blocker.execute("SELECT * FROM shard WHERE id = 3 FOR UPDATE")
-            event = "transactionid"
-        result: list[Any] = []
-        thread = threading.Thread(target=lambda: result.append(s.take(sender.frame(total(NOW_US + MINUTE_US, 17)))))
-        try:
-            thread.start()
-            while not (row := admin.execute(waits, [event]).fetchone()):
-                thread.join(0.01)
-        finally:
-            admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
-            admin.execute("SELECT pg_reload_conf()")
-        if not flushed:
-            blocker.close()
-        admin.execute("SELECT pg_terminate_backend(%s)", row)
+            with psycopg.connect(dsn) as blocker:
+                blocker.execute("SELECT * FROM shard WHERE id = 3 FOR UPDATE")
+                thread, result = take_and_cut_off(s, frame, admin, "transactionid")
         thread.join(30)
         assert [answers(r) for r in result] == [[(1, 2)]]
         s.take(sender.frame(total(NOW_US + 2 * MINUTE_US, 20)))
