@@ -37,7 +37,7 @@ class Said:
 
 
 class Play:
-    """The devices of a town and what is about to happen. habits False: nothing happens but by `poke`."""
+    """The devices of a town and what is about to happen. habits False: on from `from_us`, nothing happens but by `poke`."""
 
     def __init__(self, town: Town, now_us: int, *, from_us: int, qos: int = 0, habits: bool = True) -> None:
         self.town, self.from_us = town, from_us
@@ -46,14 +46,12 @@ class Play:
         self._queue: list[tuple[int, int, Device | Site, Input | None]] = []
         self._serial = 0
         self._calls: dict[str, int | None] = {}
-        start_us = _midnight(from_us)
+        start_us = _midnight(from_us) if habits else from_us
         self.devices = [device for site in self._sites for device in _devices(town, site, start_us, qos, habits)]
         self._named = {device.identity: device for device in self.devices}
-        if not habits:
-            return
         for device in self.devices:
             self._push(start_us, device, None)
-        for site in self._sites:
+        for site in self._sites if habits else ():
             self._push(start_us // HOUR_US * HOUR_US, site, None)
             if site.held_open:
                 self._hold(site, now_us)
@@ -74,13 +72,14 @@ class Play:
                 said += self._update(who, at_us, [what] if what is not None else [])
         return [one for one in said if one.at_us >= self.from_us]
 
-    def go_live(self) -> None:
-        """Repeat door states at the lively pace, and forget what terminals took before `from_us`."""
-        for device in self.devices:
-            if isinstance(device, Zigbee2MqttDoor):
-                device.repeat_us = LIVE_REPEAT_US
-            elif isinstance(device, FaceTerminal):
-                device.forget_before(self.from_us)
+    def go_live(self, now_us: int) -> None:
+        """Repeat door states at the lively pace, staggered, and forget what terminals took before `from_us`."""
+        doors = [device for device in self.devices if isinstance(device, Zigbee2MqttDoor) and device.repeat_us is not None]
+        for i, door in enumerate(doors):
+            door.repeat_us = LIVE_REPEAT_US
+            self._push(now_us + i * LIVE_REPEAT_US // len(doors), door, None)
+        for terminal in self.terminals:
+            terminal.forget_before(self.from_us)
 
     def tell(self, link: str, what: Connected | Told, now_us: int) -> list[Said]:
         """Hand a message or the state of its connection to the device that has the connection for itself."""

@@ -77,8 +77,9 @@ class _Stage:
 
     async def connect(self) -> list[Said]:
         """Bring all connections up and give a gateway the time to greet the terminals; returns the past, unsaid."""
-        past = self._play.advance(now_us())
-        self._play.go_live()
+        present_us = now_us()
+        past = self._play.advance(present_us)
+        self._play.go_live(present_us)
         self._bus.connect("z2m", will=BRIDGE_OFFLINE, birth=BRIDGE_ONLINE)
         self._bus.connect("lora")
         for terminal in self._play.terminals:
