@@ -3,6 +3,7 @@
 One decision: open streams are told to end the moment a signal arrives, so that stopping takes no longer than a request.
 """
 
+from contextlib import suppress
 from types import FrameType
 
 import uvicorn
@@ -46,5 +47,6 @@ def server(settings: ApiSettings, host: str, port: int) -> Server:
 
 
 def run(settings: ApiSettings, host: str, port: int) -> None:
-    """Serve until a signal."""
-    server(settings, host, port).run()
+    """Serve until a signal; Ctrl-C is a normal end."""
+    with suppress(KeyboardInterrupt):
+        server(settings, host, port).run()
