@@ -124,7 +124,7 @@ class Shard:
         for gateway in sorted(touched):
             views[gateway].find_holes()
             self._look_again(gateway)
-            for gap in list(views[gateway].gaps):
+            for gap in sorted(views[gateway].gaps, key=lambda g: (g.counts, g.from_us)):
                 found += self._tell(gateway, views[gateway], gap)
         return found
 
@@ -139,7 +139,7 @@ class Shard:
         found: list[Finding] = []
         end = gap.to_us
         long = gap.reason == "lost" or (view.through_us if end is None else end) - gap.from_us >= GAP_US
-        if gap.told is None and long and not _covered_by_another(view, gap):
+        if gap.told is None and long and not _said(view, gap):
             gap.told = [site.input.id for site in self._blinded(gateway, gap)] or [0]
             found += [self._gap_finding(gateway, gap, site, Phase.BEGIN, gap.from_us) for site in gap.told]
         if gap.told is not None and end is not None and not gap.over:
@@ -228,7 +228,7 @@ class Shard:
         if not ready.all():
             self.memory.waiting.append(rows[~ready])
         rows = rows[ready]
-        rows = rows[np.argsort(rows["t_us"], kind="stable")]
+        rows = rows[np.lexsort((rows["device"], rows["t_us"]))]  # of one device: in the order of the log
         slow = self._slow(rows, clocks, touched)
         self.changed.update(np.unique(rows["s"]).tolist())
         self.changed.update(np.flatnonzero(clocks - self._shown >= SHOW_US).tolist())
@@ -262,7 +262,8 @@ class Shard:
         offline = (rows["d"] >= 0) & devices["offline"][rows["d"]] if len(devices) else np.zeros(len(rows), bool)
         link = (rows["kind"] == Kind.LINK) & (rows["a"] == 0)
         late = rows["t_us"] <= sites["clock"][at]
-        night = sites["night"][at] & is_presence(rows)
+        ajar = (rows["kind"] == Kind.CONTACT) & (rows["a"] == 1)
+        night = sites["night"][at] & (is_presence(rows) | ajar)
         slow[at[late | night | link | offline | sites["open_records"][at]]] = True
         slow &= sites["started"] != NEVER
         return slow
@@ -306,15 +307,15 @@ class Shard:
         devices["door_seen"][rows["d"]] = rows["t_us"]
 
 
-def _covered_by_another(view: View, gap: Gap) -> bool:
+def _said(view: View, gap: Gap) -> bool:
     """Tell whether a gap that was told already says the same: a gateway that was gone also reports itself blind."""
     end = NEVER if gap.to_us is None else gap.to_us
-    return any(
+    return gap.reason != "lost" and any(
         other.told is not None
         and other is not gap
         and gap.source.startswith(other.source)
-        and other.from_us - GAP_US <= end
-        and gap.from_us <= (NEVER if other.to_us is None else other.to_us + GAP_US)
+        and other.from_us - GAP_US <= gap.from_us
+        and end <= (NEVER if other.to_us is None else other.to_us + GAP_US)
         for other in view.gaps
     )
 

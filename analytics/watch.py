@@ -259,36 +259,49 @@ class Watch:
         if window is not None and window <= now:
             return
         for d in self.site.sensors:
-            device = self.memory.devices[d]
-            place = self.town.places[self.town.devices[d].place]
-            if device["door"] != 1 or any(r.rule is Rule.LEFT_OPEN and r.subject == place.id for r in self.records):
-                continue
-            settings = self.site.rules.left_open
-            record = Record(
-                rule=Rule.LEFT_OPEN,
-                kind=SubjectKind.PLACE,
-                subject=place.id,
-                site=self.id,
-                episode=closed,
-                since_us=int(device["door_seen"]),
-                deadline_us=now,
-                severity=Severity.MAJOR,
-                reason={
-                    "code": "left_open",
-                    "closes_us": closed,
-                    "after_min": settings.after_min,
-                    "open_since_us": int(device["door_since"]),
-                    "device": int(device["id"]),
-                    "place": place.name,
-                    "place_en": place.name_en or place.name,
-                },
-                held=True,
-                evidence=[(int(device["door_pos"]), int(device["door_ordinal"]))],
-            )
-            self.records.append(record)
-            if device["door_seen"] >= now - minutes(settings.fresh_min):
-                self._begin(record)
+            self._open_at(d, closed, now)
         self._try_held()
+
+    def _open_at(self, d: int, closed: int, deadline: int) -> None:
+        """Hold a record against a door that is open at `deadline`, and begin it where the door has said so just now."""
+        device, settings = self.memory.devices[d], self.site.rules.left_open
+        place = self.town.places[self.town.devices[d].place]
+        if device["door"] != 1 or any(r.rule is Rule.LEFT_OPEN and r.subject == place.id for r in self.records):
+            return
+        record = Record(
+            rule=Rule.LEFT_OPEN,
+            kind=SubjectKind.PLACE,
+            subject=place.id,
+            site=self.id,
+            episode=closed,
+            since_us=int(device["door_seen"]),
+            deadline_us=deadline,
+            severity=Severity.MAJOR,
+            reason={
+                "code": "left_open",
+                "closes_us": closed,
+                "after_min": settings.after_min,
+                "open_since_us": int(device["door_since"]),
+                "device": int(device["id"]),
+                "place": place.name,
+                "place_en": place.name_en or place.name,
+            },
+            held=True,
+            evidence=[(int(device["door_pos"]), int(device["door_ordinal"]))],
+        )
+        self.records.append(record)
+        if device["door_seen"] >= deadline - minutes(settings.fresh_min):
+            self._begin(record)
+
+    def _still_open(self, row: Row) -> None:
+        """Raise now what nobody watched at its deadline: a door open since then says so itself."""
+        t = row["t_us"]
+        for w in self.site.calendar.around(t) if self.site.calendar.has_hours else ():
+            deadline = w.closes_us + minutes(self.site.rules.left_open.after_min)
+            opening = self.site.calendar.next_opening(w.closes_us)
+            unwatched = deadline <= min(t, int(self.state["started"]))
+            if unwatched and self.memory.devices["door_since"][row["d"]] <= deadline and (opening is None or t < opening):
+                self._open_at(row["d"], w.closes_us, deadline)
 
     def _contact(self, row: Row) -> None:
         """Let a door's message speak for or against what is said of it."""
@@ -305,6 +318,8 @@ class Watch:
             self._begin(r)
             if not is_open:
                 self._end(r, t, "closed")
+        if is_open and row["d"] >= 0 and not row["flags"] & Flag.LATE:
+            self._still_open(row)
 
     # ---------------------------------------------------------------- presence
 
