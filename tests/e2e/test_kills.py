@@ -44,8 +44,7 @@ def test_kill_9_of_every_process_in_turn_loses_and_doubles_nothing(tmp_path: Pat
                 assert sim.poll() is None, "the simulator ended before the last kill"
                 stack.kill(victim)
                 kills += 1
-                stack.until(lambda: stack.said and stack.said[-1] == f"{victim}: started again", f"{victim} is restarted")
-                events_flow(stack, victim)
+                restarted(stack, victim)
             assert kills == 2 * len(VICTIMS)
             stack.until(lambda: sim.poll() is not None, "the simulator has everything acknowledged", seconds=180)
         finally:
@@ -62,8 +61,9 @@ def test_kill_9_of_every_process_in_turn_loses_and_doubles_nothing(tmp_path: Pat
         check_the_platform(stack)
 
 
-def events_flow(stack: Stack, victim: str) -> None:
-    """Wait for an event that is stored from now on."""
+def restarted(stack: Stack, victim: str) -> None:
+    """Wait until the victim is started again, and then for an event that is stored from now on."""
+    stack.until(lambda: stack.said and stack.said[-1] == f"{victim}: started again", f"{victim} is started again")
     now = now_us()
     stack.until(lambda: stack.count("SELECT count(*) FROM event WHERE pos > %s", now) > 0, f"events flow after {victim}")
 
