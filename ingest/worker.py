@@ -35,6 +35,7 @@ QUEUE_MESSAGES = 20_000
 BATCH_MESSAGES = 2000
 GATHER_S = 0.02
 IDLE_S = 1.0
+KEEPALIVE_S = 15  # a broker that is gone is noticed long before the gateways' silence counts
 REGISTER_EVERY_US = SECOND_US // 2
 SHARDS_EVERY_US = 5 * SECOND_US
 PARTITIONS_EVERY_US = HOUR_US
@@ -60,7 +61,7 @@ class WorkerConfig:
 Sink = Callable[[Batch], None]
 """Takes a committed batch at once; what it does not keep, the analyzer reads from the store (`Batch.prev` tells it)."""
 Ready = Callable[[Mapping[int, Owned]], None]
-"""Told each time that the worker has taken shards and hears the broker: the live mapping of owned shards."""
+"""Told in the event loop what the worker owns, each time that changes: nothing once a session has ended."""
 
 
 async def run(config: WorkerConfig, sink: Sink, ready: Ready) -> None:
@@ -87,7 +88,6 @@ class _Session:
         self.queue: asyncio.Queue[Message] = asyncio.Queue(QUEUE_MESSAGES)
         self.client: aiomqtt.Client | None = None
         self.interrupted = False
-        self.connected = asyncio.Event()
 
     async def run(self) -> None:
         """Run until something breaks; raises an exception group."""
@@ -97,6 +97,7 @@ class _Session:
                 tasks.create_task(self._listen(), name="ingest.listen")
                 tasks.create_task(self._write(store), name="ingest.store")
         finally:
+            self.ready({})
             await asyncio.to_thread(store.close)
 
     async def _listen(self) -> None:
@@ -105,8 +106,7 @@ class _Session:
             try:
                 async with _client(self.config.mqtt_url) as client:
                     await client.subscribe(UP, qos=0)
-                    self.client, self.interrupted, failures = client, True, 0
-                    self.connected.set()
+                    self.client, failures = client, 0
                     async for message in client.messages:
                         self._enqueue(message)
             except aiomqtt.MqttError as e:
@@ -137,16 +137,15 @@ class _Session:
         return messages
 
     async def _write(self, store: "_Store") -> None:
-        await self.connected.wait()
         idle_s = min(IDLE_S, self.config.lost_after_s / 10)
-        started = False
+        owned: dict[int, Owned] | None = None
         while True:
             messages = await self._gather(idle_s)
-            interrupted, self.interrupted = self.interrupted, False
+            interrupted, self.interrupted = self.interrupted or self.client is None, False
             batches, replies = await asyncio.to_thread(store.cycle, messages, now_us(), interrupted)
-            if not started:
-                self.ready(store.shards.owned)
-                started = True
+            if owned != store.shards.owned:
+                owned = dict(store.shards.owned)
+                self.ready(owned)
             for batch in batches:
                 self.sink(batch)
             await self._publish(replies)
@@ -294,5 +293,6 @@ def _client(url: str) -> aiomqtt.Client:
         tls_context=ssl.create_default_context() if secure else None,
         clean_session=True,
         timeout=10,
+        keepalive=KEEPALIVE_S,
         max_queued_incoming_messages=QUEUE_MESSAGES,
     )

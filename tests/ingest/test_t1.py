@@ -152,22 +152,45 @@ def take_and_cut_off(s: Store, frame: Message, admin: Conn, event: str) -> tuple
     return thread, result
 
 
-@pytest.mark.parametrize("flushed", [True, False])
-def test_a_commit_that_was_not_answered_is_found_out(
-    conn: Conn, dsn: str, town: dict[str, int], postgres_server: postgres.Server, flushed: bool
+@contextmanager
+def commits_hang_before_flush(conn: Conn, dsn: str) -> Iterator[None]:
+    """Let a deferred trigger wait for a lock: COMMIT has begun and nothing is decided."""
+    conn.execute(
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN NULL; END $$"
+    )
+    conn.execute(
+        "CREATE CONSTRAINT TRIGGER wait AFTER UPDATE ON cursor DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait()"
+    )
+    with psycopg.connect(dsn) as blocker:
+        blocker.execute("SELECT pg_advisory_xact_lock(7)")
+        yield
+
+
+@contextmanager
+def shard_locked(dsn: str) -> Iterator[None]:
+    """Hold the shard's row: T1 has not begun to write."""
+    with psycopg.connect(dsn) as blocker:
+        blocker.execute("SELECT * FROM shard WHERE id = 3 FOR UPDATE")
+        yield
+
+
+@pytest.mark.parametrize("cut", ["before it writes", "in COMMIT", "after the flush"])
+def test_a_transaction_that_is_cut_off_is_stored_once(
+    conn: Conn, dsn: str, town: dict[str, int], postgres_server: postgres.Server, cut: str
 ) -> None:
     del town
     sender = Sender()
     with store(dsn) as s, psycopg.connect(postgres_server.dsn("postgres"), autocommit=True) as admin:
         s.take(sender.frame(total(NOW_US, 10)))
         frame = sender.frame(total(NOW_US + MINUTE_US, 17))
-        if flushed:
-            with commits_hang_after_flush(admin):
-                thread, result = take_and_cut_off(s, frame, admin, "SyncRep")
-        else:
-            with psycopg.connect(dsn) as blocker:
-                blocker.execute("SELECT * FROM shard WHERE id = 3 FOR UPDATE")
-                thread, result = take_and_cut_off(s, frame, admin, "transactionid")
+        hanging, event = {
+            "before it writes": (shard_locked(dsn), "transactionid"),
+            "in COMMIT": (commits_hang_before_flush(conn, dsn), "advisory"),
+            "after the flush": (commits_hang_after_flush(admin), "SyncRep"),
+        }[cut]
+        with hanging:
+            thread, result = take_and_cut_off(s, frame, admin, event)
         thread.join(30)
         assert [answers(r) for r in result] == [[(1, 2)]]
         s.take(sender.frame(total(NOW_US + 2 * MINUTE_US, 20)))

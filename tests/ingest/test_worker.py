@@ -194,14 +194,17 @@ async def test_losing_every_connection_to_the_database_raises_the_epoch_and_lose
     assert stored(conn, "t_us") == [at, at + 1, at + 2]
 
 
-async def test_a_broker_that_restarts_is_found_again(dsn: str, broker: nats.Broker, town: dict[str, int]) -> None:
-    del town
+async def test_a_broker_that_restarts_is_found_again_and_meanwhile_nobody_is_lost(
+    conn: Conn, dsn: str, broker: nats.Broker, town: dict[str, int]
+) -> None:
     at = now_us()
     sender = Sender(since_us=at)
-    async with running(dsn, broker) as gateway:
+    async with running(dsn, broker, lost_after_s=2) as gateway:
         await gateway.say(sender.frame(contact(at, 1), through_us=at))
         await gateway.hear(is_answer(1))
         await asyncio.to_thread(broker.stop)
+        await asyncio.sleep(3)  # liveness runs on the wall clock: longer than it takes to be lost
+        assert stored_liveness(conn, town["gw:gw-hc01"]) == [True]
         await asyncio.to_thread(broker.start)
         frame = sender.frame(contact(at, 0), through_us=at)
         async with aiomqtt.Client("127.0.0.1", broker.port, username="gw-hc01", password=broker.password("gw-hc01")) as client:
