@@ -85,7 +85,7 @@ class Calendar:
                 spans.append((self._instant(d, a, last=False), self._instant(d, closes, last=True)))
         edge_from = self._instant(begin + timedelta(days=1), 0, last=False)
         edge_to = self._instant(end, 0, last=False)
-        spans = _join(spans)
+        spans = [(a, b) for a, b in _join(spans) if b > edge_from and a < edge_to]
         spans = [(MIN_TIME_US if a < edge_from < b else a, MAX_TIME_US if a < edge_to < b else b) for a, b in spans]
         spans = _without(spans, self._closed)
         windows, seen = [], set()
@@ -103,7 +103,7 @@ def _minutes(text: str) -> int:
 
 def _join(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     joined: list[tuple[int, int]] = []
-    for a, b in sorted(spans):
+    for a, b in sorted(span for span in spans if span[0] < span[1]):  # a clock change may swallow one whole
         if joined and a <= joined[-1][1]:
             joined[-1] = joined[-1][0], max(b, joined[-1][1])
         else:

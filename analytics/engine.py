@@ -138,13 +138,15 @@ class Shard:
         """Begin and end the findings of a gap, for each site that it blinds."""
         found: list[Finding] = []
         end = gap.to_us
-        long = gap.reason == "lost" or (view.through_us if end is None else end) - gap.from_us >= GAP_US
-        if gap.told is None and long and not _said(view, gap):
-            gap.told = [site.input.id for site in self._blinded(gateway, gap)] or [0]
-            found += [self._gap_finding(gateway, gap, site, Phase.BEGIN, gap.from_us) for site in gap.told]
+        if gap.told is None:
+            begin, until = _piece(view, gap)
+            if until - begin >= GAP_US:
+                gap.said_us = begin
+                gap.told = [site.input.id for site in self._blinded(gateway, gap)] or [0]
+                found += [self._gap_finding(gateway, gap, site, Phase.BEGIN, begin) for site in gap.told]
         if gap.told is not None and end is not None and not gap.over:
             gap.over = True
-            phase = Phase.END if long else Phase.RETRACT
+            phase = Phase.END if gap.reason == "lost" or end - gap.said_us >= GAP_US else Phase.RETRACT
             found += [self._gap_finding(gateway, gap, site, phase, end) for site in gap.told]
         return found
 
@@ -168,13 +170,13 @@ class Shard:
             subject=site_id or gateway,
             site=site_id,
             # Two sources may go blind in the same instant: the last digits tell them apart.
-            episode=gap.from_us // 1000 * 1000 + crc32(f"{gateway}/{gap.source}".encode()) % 1000,
+            episode=gap.said_us // 1000 * 1000 + crc32(f"{gateway}/{gap.source}".encode()) % 1000,
             phase=phase,
             at_us=at_us,
             severity=Severity.MAJOR,
             reason={
                 "code": gap.reason if gap.reason in ("lost", "hole") else "blind",
-                "since_us": gap.from_us,
+                "since_us": gap.said_us,
                 "to_us": None if phase is Phase.BEGIN and gap.reason != "hole" else gap.to_us,
                 "gateway": known.code if known else str(gateway),
                 "source": gap.source,
@@ -307,17 +309,20 @@ class Shard:
         devices["door_seen"][rows["d"]] = rows["t_us"]
 
 
-def _said(view: View, gap: Gap) -> bool:
-    """Tell whether a gap that was told already says the same: a gateway that was gone also reports itself blind."""
-    end = NEVER if gap.to_us is None else gap.to_us
-    return gap.reason != "lost" and any(
-        other.told is not None
-        and other is not gap
-        and gap.source.startswith(other.source)
-        and other.from_us - GAP_US <= gap.from_us
-        and end <= (NEVER if other.to_us is None else other.to_us + GAP_US)
-        for other in view.gaps
-    )
+def _piece(view: View, gap: Gap) -> tuple[int, int]:
+    """Return the first long piece [from, to) of a gap of which nothing is said yet, else an empty one.
+
+    A gateway that was gone also reports itself blind for that time, and begins a new stream after a hole.
+    """
+    begin, end = gap.from_us, view.through_us if gap.to_us is None else gap.to_us
+    if gap.reason == "lost":
+        return begin, max(end, begin + GAP_US)
+    said = [g for g in view.gaps if g.told is not None and g is not gap and not g.counts]
+    for other in sorted(said, key=lambda g: g.from_us):
+        if begin + GAP_US <= min(other.from_us, end):
+            return begin, min(other.from_us, end)
+        begin = max(begin, NEVER if other.to_us is None else other.to_us)
+    return begin, end
 
 
 def _look_up(table: NDArray[np.int64], ids: NDArray[np.int32]) -> NDArray[np.int64]:

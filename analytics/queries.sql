@@ -82,6 +82,10 @@ WHERE id = %(shard)s AND analysed = %(old)s AND epoch = %(epoch)s
 -- name: position
 SELECT pos, analysed, epoch FROM shard WHERE id = %(shard)s
 
+-- name: positions
+-- How far each shard's T1 is.
+SELECT id, pos FROM shard WHERE id = ANY(%(shards)s)
+
 -- name: fail
 -- Not analysed since …; the first failure's time stays.
 UPDATE shard SET failing_since_us = coalesce(failing_since_us, %(now_us)s), failure = %(failure)s

@@ -11,8 +11,8 @@ have fixed keys, so applying a finding twice changes nothing.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import psycopg
@@ -118,7 +118,7 @@ class Runner:
         """Analyse everything that is committed now; a shard that fails is set aside until its backoff is over."""
         self._wake.clear()
         try:
-            await self._look_at_shards()
+            positions = await self._look_at_shards()
         except psycopg.OperationalError as e:
             LOG.warning("the analyzer waits for the database: %s", e)
             await self.close()
@@ -128,8 +128,10 @@ class Runner:
             if batch.shard in self._lanes:
                 self._lanes[batch.shard].inbox.append(batch)
         for lane in list(self._lanes.values()):
-            if lane.due_us <= self._now():
-                await self._supervise(lane)
+            pos = positions.get(lane.shard, 0)
+            idle = lane.engine is None and not pos
+            if not idle and lane.due_us <= self._now():
+                await self._supervise(lane, pos)
 
     async def close(self) -> None:
         """Close the connection; the next cycle opens another."""
@@ -139,16 +141,20 @@ class Runner:
 
     # ---------------------------------------------------------------- shards
 
-    async def _look_at_shards(self) -> None:
+    async def _look_at_shards(self) -> dict[int, int]:
+        """Match the lanes to what is owned now. Returns the last T1 of each shard."""
         owned = self._owned()
         for shard in [s for s, lane in self._lanes.items() if owned.get(s) != lane.epoch]:
             del self._lanes[shard]
         for shard, epoch in owned.items():
             self._lanes.setdefault(shard, Lane(shard=shard, epoch=epoch))
+        conn = await self._connection()
+        rows = await (await conn.execute(QUERIES["positions"], {"shards": list(self._lanes)})).fetchall()
+        return dict(rows)
 
-    async def _supervise(self, lane: Lane) -> None:
+    async def _supervise(self, lane: Lane, pos: int) -> None:
         try:
-            await self._catch_up(lane)
+            await self._catch_up(lane, pos)
             lane.failures = 0
         except Overtaken as e:
             LOG.warning("shard %s: %s", lane.shard, e)
@@ -186,11 +192,10 @@ class Runner:
 
     # ---------------------------------------------------------------- one shard
 
-    async def _catch_up(self, lane: Lane) -> None:
+    async def _catch_up(self, lane: Lane, pos: int) -> None:
         conn = await self._connection()
         if lane.engine is None:
             await self._restore(conn, lane)
-        pos = await self._position(conn, lane)
         batches, lane.inbox = [b for b in lane.inbox if b.pos > lane.at], []
         for batch in batches:
             if batch.prev == lane.at:
@@ -217,12 +222,6 @@ class Runner:
             raise Overtaken(f"the checkpoint is at {lane.at}, beyond the last T2 at {lane.analysed}: the database was restored")
         await asyncio.to_thread(self._read, lane, lane.at, lane.analysed)
 
-    async def _position(self, conn: Connection, lane: Lane) -> int:
-        pos, analysed, epoch = await _one(conn, "position", {"shard": lane.shard})
-        if epoch != lane.epoch or analysed != lane.analysed:
-            raise Overtaken(f"epoch {epoch} at {analysed} in the database, ours is epoch {lane.epoch} at {lane.analysed}")
-        return int(pos)
-
     def _apply(self, lane: Lane, batch: Batch) -> list[Finding]:
         assert lane.engine is not None
         found = lane.engine.apply(batch)
@@ -246,7 +245,9 @@ class Runner:
             if (await conn.execute(QUERIES["advance"], values)).rowcount != 1:
                 raise Overtaken(f"T2 from {lane.analysed} to {lane.at} of epoch {lane.epoch} met another state")
             if findings or now - lane.status_us >= STATUS_US:
-                await self._put_status(conn, lane, now)
+                assert lane.engine is not None
+                lane.status_us = now
+                await put_status(conn, lane.engine.take_changed(lane.shard))
             if findings:
                 await apply_findings(conn, findings, now)
             if now - lane.saved_us >= CHECKPOINT_US or lane.unsaved_rows >= CHECKPOINT_ROWS:
@@ -261,17 +262,12 @@ class Runner:
 
     async def _show(self, conn: Connection, lane: Lane) -> None:
         """Write what the last T2s left unsaid, because the sites had been shown within the second."""
-        async with conn.transaction():
-            await self._put_status(conn, lane, self._now())
-
-    async def _put_status(self, conn: Connection, lane: Lane, now: int) -> None:
         assert lane.engine is not None
+        lane.status_us = self._now()
         changed = lane.engine.take_changed(lane.shard)
-        lane.status_us = now
-        for status in changed:
-            await conn.execute(QUERIES["put_status"], _status_values(status))
         if changed:
-            await colour(conn, [s.site for s in changed])
+            async with conn.transaction():
+                await put_status(conn, changed)
 
     async def _connection(self) -> Connection:
         if self._conn is None or self._conn.closed:
@@ -281,18 +277,13 @@ class Runner:
         return self._conn
 
 
-def _status_values(status: SiteStatus) -> dict[str, Any]:
-    return {
-        "site": status.site,
-        "base": status.base,
-        "clock_us": status.clock_us,
-        "next_rule": status.next_rule,
-        "next_deadline_us": status.next_deadline_us,
-        "today_in": status.today_in,
-        "today_passages": status.today_passages,
-        "last_event_us": status.last_event_us,
-        "detail": Jsonb(status.detail),
-    }
+async def put_status(conn: Connection, changed: Sequence[SiteStatus]) -> None:
+    """Store what the page shows of these sites, coloured by their alerts."""
+    for status in changed:
+        values = asdict(status) | {"detail": Jsonb(status.detail)}
+        await conn.execute(QUERIES["put_status"], values)
+    if changed:
+        await colour(conn, [s.site for s in changed])
 
 
 async def _one(conn: Connection, query: str, values: dict[str, Any]) -> Any:

@@ -27,7 +27,8 @@ class Gap(msgspec.Struct, kw_only=True):
     """A time in which a gateway, or its devices whose identity starts with `source`, could not be heard.
 
     reason: lost, hole, or what the gateway said. counts: takes away from coverage (a lost gateway may have gone on
-    receiving and tell us later). told: sites that a finding was made for, None while nobody was told.
+    receiving and tell us later). told, said_us: sites that a finding was made for and the begin it gave,
+    None while nobody was told.
     """
 
     source: str
@@ -36,6 +37,7 @@ class Gap(msgspec.Struct, kw_only=True):
     reason: str
     counts: bool
     told: list[int] | None = None
+    said_us: int = 0
     over: bool = False
 
 
