@@ -170,7 +170,8 @@ SELECT body FROM inputs WHERE shard = %(shard)s ORDER BY pos DESC LIMIT 1
 SELECT pg_try_advisory_lock(%(space)s, %(shard)s)
 
 -- name: raise_epoch
-UPDATE shard SET epoch = epoch + 1, owner = %(owner)s WHERE id = %(shard)s RETURNING epoch, pos, analysed
+-- At least the present second, so that a database restored from a backup begins above every epoch that gateways have seen.
+UPDATE shard SET epoch = greatest(epoch + 1, extract(epoch FROM clock_timestamp())::bigint), owner = %(owner)s WHERE id = %(shard)s RETURNING epoch, pos, analysed
 
 -- name: lock_shards
 -- In the order of ids, so that two workers cannot wait for each other.
