@@ -12,35 +12,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.findings import Finding, Phase, Rule, Severity, SubjectKind
+from analytics.findings import Finding, Rule, Severity, SubjectKind
 from analytics.rules import HELD_US, minutes
-from analytics.sight import Sight, View, judge
+from analytics.sensors import Row, Sensors
 from analytics.state import NEVER, RECENT, Memory, Record
-from analytics.town import Site, Town
 from gateway.events import MAX_TIME_US, MIN_TIME_US, Flag, Kind
 
-Row = dict[str, int]
-NO_VIEW = View()
 SHOWN = ["t_us", "place", "kind", "a", "b", "d_in", "d_out"]
 
 
-class Watch:
+class Watch(Sensors):
     """The rules of one site; short-lived, all it knows is in `Memory`. `found` collects findings."""
-
-    def __init__(self, shard: int, memory: Memory, town: Town, site: Site) -> None:
-        self.shard, self.memory, self.town, self.site = shard, memory, town, site
-        self.state = memory.sites[site.row]
-        self.id = site.input.id
-        self.records = memory.records.setdefault(self.id, [])
-        self.found: list[Finding] = []
-        self.upto = 0
 
     # ---------------------------------------------------------------- time
 
     def sweep(self, rows: list[Row], upto: int) -> list[Finding]:
         """Go through `rows` (in order of time) and all deadlines up to `upto`. Returns what was found, in order."""
         clock = int(self.state["clock"])
-        self.upto = max(clock, upto)
+        upto = max(clock, upto)
         i = 0
         while i < len(rows) and rows[i]["t_us"] <= clock:  # late evidence
             self._observe(rows[i], late=True)
@@ -51,11 +40,11 @@ class Watch:
             while i < len(rows) and rows[i]["t_us"] <= due:
                 self._observe(rows[i], late=False)
                 due, i = self._next_due(), i + 1
-            if due > self.upto:
+            if due > upto:
                 break
             self.state["clock"] = max(int(self.state["clock"]), due)
             self._fire(due)
-        self.state["clock"] = self.upto
+        self.state["clock"] = upto
         self.state["due"] = due
         self.state["open_records"] = any(r.rule is not Rule.DEVICE_OFFLINE for r in self.records)
         return self.found
@@ -88,9 +77,6 @@ class Watch:
             if due <= self._device_clock(d):
                 dues.append(due)
         return min(dues)
-
-    def _device_clock(self, d: int) -> int:
-        return max(self._view(d).through_us, 0)
 
     def _fire(self, now: int) -> None:
         for d in self.site.devices:
@@ -235,23 +221,6 @@ class Watch:
                 elif r.until_us <= self.state["clock"]:
                     self._end(r, r.until_us, "closing")
 
-    def _sees_quiet(self, d: int, since: int, until: int) -> bool:
-        """Tell whether a sensor proves that it saw nothing; what it did see has been taken into account already."""
-        if d < 0:
-            return False
-        device = self.memory.devices[d]
-        away = 0 < device["link_off"] <= until
-        if device["mounted"] > since or away:
-            return False
-        heard, every = int(device["heard"]), int(device["alive_every"])
-        identity = self.town.devices[d].identity
-        active = int(device["act"])
-        sight = judge(self._view(d), identity, (since + 1, until), active_us=active, heard_us=heard, alive_every_us=every)
-        return sight is Sight.PROVEN_QUIET
-
-    def _view(self, d: int) -> View:
-        return self.memory.views.get(int(self.memory.devices["gateway"][d]), NO_VIEW)
-
     # ---------------------------------------------------------------- doors
 
     def _left_open(self, closed: int, now: int) -> None:
@@ -365,71 +334,6 @@ class Watch:
         end = record.last_us + minutes(s.hold_min)
         return end if opening is None else max(record.last_us, min(end, opening - minutes(s.before_min)))
 
-    # ---------------------------------------------------------------- devices
-
-    def _device_due(self, d: int, now: int) -> None:
-        device, info = self.memory.devices[d], self.town.devices[d]
-        since = max(int(device["heard"]), int(device["mounted"]))
-        if device["link_off"] and now >= device["link_off"] + minutes(self.site.rules.device_offline.link_min):
-            self._offline(d, now, int(device["link_off"]), "link_offline")
-            return
-        view, patience = self._view(d), int(device["patience"])
-        looking = view.looking_since(info.identity, since, now)
-        if looking is None:  # nobody was listening then: its silence begins anew when someone is
-            again = view.looking_again(info.identity, now)
-            device["due"] = NEVER if again is None else again + patience
-        elif now - looking >= patience:
-            self._offline(d, now, since, "silent" if device["heard"] else "never_heard")
-        else:
-            device["due"] = looking + patience
-        if device["link_off"]:
-            link_due = int(device["link_off"]) + minutes(self.site.rules.device_offline.link_min)
-            device["due"] = min(int(device["due"]), link_due) if link_due > now else device["due"]
-
-    def _offline(self, d: int, now: int, since: int, code: str) -> None:
-        device, info = self.memory.devices[d], self.town.devices[d]
-        device["offline"], device["due"] = True, NEVER
-        place = self.town.places[info.place]
-        only = self.site.sensors == [d]
-        record = Record(
-            rule=Rule.DEVICE_OFFLINE,
-            kind=SubjectKind.DEVICE,
-            subject=int(device["id"]),
-            site=self.id,
-            episode=since,
-            since_us=since,
-            deadline_us=now,
-            severity=Severity.MAJOR if only else Severity.MINOR,
-            reason={
-                "code": code,
-                "since_us": since,
-                "alive_min": int(device["alive_every"]) / minutes(1),
-                "device": info.name or info.identity,
-                "place": place.name,
-                "place_en": place.name_en or place.name,
-                "only": only,
-            },
-            held=True,
-        )
-        self.records.append(record)
-        self._begin(record)
-
-    def _heard(self, row: Row) -> None:
-        """Take note of a sign of life."""
-        d, t = row["d"], row["t_us"]
-        device = self.memory.devices[d]
-        for r in [r for r in self.records if r.rule is Rule.DEVICE_OFFLINE and r.subject == row["device"]]:
-            if t > r.deadline_us:
-                self._end(r, t, "heard")
-            elif t > r.since_us:
-                self._withdraw(r, t, "heard_before")
-        device["heard"] = max(int(device["heard"]), t)
-        device["offline"] = any(r.rule is Rule.DEVICE_OFFLINE and r.subject == row["device"] for r in self.records)
-        if device["link_off"] <= t:
-            device["link_off"] = 0
-        if not device["offline"] and not device["link_off"]:
-            device["due"] = max(int(device["heard"]), int(device["mounted"])) + int(device["patience"])
-
     # ---------------------------------------------------------------- events
 
     def _observe(self, row: Row, *, late: bool) -> None:
@@ -472,60 +376,6 @@ class Watch:
                 else:
                     self._end(r, t, "activity")
         self.state["last_act"] = max(int(self.state["last_act"]), t)
-
-    def _door(self, row: Row) -> None:
-        device, t, a = self.memory.devices[row["d"]], row["t_us"], int(row["a"] == 1)
-        if t < device["door_seen"]:
-            return
-        if a != device["door"] or not row["flags"] & Flag.REPEAT:
-            device["door_since"], device["door_pos"], device["door_ordinal"] = t, row["pos"], row["ordinal"]
-        device["door"], device["door_seen"] = a, t
-
-    def _link_lost(self, d: int, t: int) -> None:
-        if d < 0 or t < self.memory.devices["heard"][d]:
-            return
-        device = self.memory.devices[d]
-        device["link_off"] = min(t, int(device["link_off"]) or t)
-        if not device["offline"]:
-            link_due = int(device["link_off"]) + minutes(self.site.rules.device_offline.link_min)
-            device["due"] = min(int(device["due"]), link_due)
-
-    # ---------------------------------------------------------------- findings
-
-    def _begin(self, record: Record) -> None:
-        if record.held:
-            record.held = False
-            self._say(record, Phase.BEGIN, record.deadline_us, record.reason)
-
-    def _end(self, record: Record, at_us: int, why: str) -> None:
-        self.records.remove(record)
-        if record.held:
-            return
-        more = {"count": record.count} if record.count else {}
-        self._say(record, Phase.END, at_us, record.reason | more | {"ended": why})
-
-    def _withdraw(self, record: Record, at_us: int, why: str) -> None:
-        """Take back what evidence has disproved: in silence while it was held back, else aloud."""
-        self.records.remove(record)
-        if not record.held:
-            self._say(record, Phase.RETRACT, at_us, record.reason | {"ended": why})
-
-    def _say(self, record: Record, phase: Phase, at_us: int, reason: dict[str, Any]) -> None:
-        self.found.append(
-            Finding(
-                shard=self.shard,
-                rule=record.rule,
-                subject_kind=record.kind,
-                subject=record.subject,
-                site=record.site,
-                episode=record.episode,
-                phase=phase,
-                at_us=at_us,
-                severity=record.severity,
-                reason=reason,
-                evidence=tuple(record.evidence) if phase is Phase.BEGIN else (),
-            )
-        )
 
 
 def is_activity(row: Any) -> Any:

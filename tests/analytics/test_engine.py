@@ -209,3 +209,24 @@ def test_a_calm_site_passes_as_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     day.alive_until("11:30", DOOR)
     day.expect(Rule.NO_ACTIVITY, at="11:24:30")
+
+
+@given(data=st.data())
+def test_late_evidence_leaves_the_same_behind_whether_it_was_late_or_not(data: st.DataObject) -> None:
+    """The last event of a morning is sent in time, or after the watermark and its deadlines have passed it."""
+    minutes = sorted(data.draw(st.sets(st.integers(160, 320), min_size=1, max_size=4)))
+    delay = data.draw(st.sampled_from([3, 40, 90, 200]))
+    arrivals = [(m + delay * (m == minutes[-1]), m) for m in minutes]
+
+    def run(sent: list[tuple[int, int]]) -> set[tuple[object, ...]]:
+        day = Day(inputs(alive_us={DOOR: 60 * MINUTE_US}), since="05:00")
+        for at in range(30, 10 * 60, 10):
+            for arrived, minute in [x for x in sent if at - 10 < x[0] <= at]:
+                day.now = max(day.now, START + arrived * MINUTE_US)
+                day.happens(event(START + minute * MINUTE_US, DOOR, Kind.CONTACT, a=1))
+            day.now = START + at * MINUTE_US
+            day.alive(DOOR).beat()
+        gone = {(f.rule, f.episode) for f in day.found if f.phase is Phase.RETRACT}
+        return {(f.rule, f.episode, f.phase) for f in day.found if (f.rule, f.episode) not in gone}
+
+    assert run(arrivals) == run([(m, m) for m in minutes])
