@@ -1,0 +1,36 @@
+"""What the docs tell people to write is accepted, and what they link to is there."""
+
+import re
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from gateway.clock import now_us
+from ingest import declaration, register
+from ingest.classes import CLASSES
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_the_example_register_can_be_imported_twice_and_the_second_time_changes_nothing(dsn: str, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "register.md").read_text()
+    (tmp_path / "town.yaml").write_text(re.search(r"```yaml\n(.*?)```", page, re.S)[1])  # type: ignore[index]
+    document = declaration.read(tmp_path / "town.yaml")
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        first = register.load(conn, document, now_us())
+        second = register.load(conn, document, now_us())
+    assert (first["sites"].created, first["places"].created, first["devices"].created) == (1, 3, 3)
+    assert all(counts.created == counts.changed == 0 for counts in second.values())
+
+
+def test_the_table_of_device_classes_is_the_code_s() -> None:
+    page = (ROOT / "docs" / "register.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \| \d", page, re.M)) == set(CLASSES)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
