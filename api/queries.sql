@@ -90,6 +90,17 @@ WHERE (%(site)s::integer IS NULL OR s.id = %(site)s) AND (%(code)s::text IS NULL
 ORDER BY array_position(ARRAY['alert', 'blind', 'attention', 'unknown', 'ok', 'closed'], coalesce(st.state, 'unknown')),
          st.next_deadline_us NULLS LAST, s.name
 
+-- name: latest
+-- The sites where something happened last, with their latest events (newest first in detail.recent).
+WITH newest AS (
+    SELECT st.site, (st.detail -> 'recent' -> 0 ->> 't_us')::bigint AS t_us FROM site_status st
+    WHERE (%(site)s::integer IS NULL OR st.site = %(site)s)
+    ORDER BY t_us DESC NULLS LAST LIMIT %(limit)s
+)
+SELECT s.id, s.code, s.name, s.name_en, s.zone, st.detail
+FROM newest n JOIN site_status st ON st.site = n.site JOIN site s ON s.id = n.site
+WHERE n.t_us IS NOT NULL ORDER BY n.t_us DESC
+
 -- name: alerts
 -- Alerts the reader may see, newest first, below a cursor.
 SELECT a.id, a.rule, a.subject_kind, a.subject, a.site, s.code AS site_code, s.name AS site_name, s.name_en AS site_name_en,

@@ -49,6 +49,18 @@ class SiteRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LatestRow:
+    """A site where something happened lately; `detail` is its status's."""
+
+    id: int
+    code: str
+    name: str
+    name_en: str
+    zone: str
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AlertRow:
     """An alert with the names of its site; a gateway's may have none."""
 
@@ -180,6 +192,11 @@ async def _all(conn: Connection, row: type[T], query: str, **values: object) -> 
 async def sites(conn: Connection, site: int | None, code: str | None = None) -> list[SiteRow]:
     """Return the sites, gravest state first; only the one of that code if given."""
     return await _all(conn, SiteRow, "sites", site=site, code=code)
+
+
+async def latest(conn: Connection, site: int | None, limit: int) -> list[LatestRow]:
+    """Return the sites where something happened last, newest first: the newest `limit` events are among theirs."""
+    return await _all(conn, LatestRow, "latest", site=site, limit=limit)
 
 
 async def alerts(

@@ -1,6 +1,6 @@
 """The parts of pages that live: each is read and rendered by its topic.
 
-    alerts, counters, sites, banner          what the reader may see of these
+    alerts, counters, sites, banner, latest  what the reader may see of these
     site:<id>, pending:<id>, banner:<id>     one site's
     alert:<id>                               one alert
 
@@ -20,10 +20,12 @@ from api.web.i18n import Say, day_start_us
 from gateway.clock import DAY_US
 
 Connection = AsyncConnection[Any]
-LISTS = frozenset({"alerts", "counters", "sites", "banner"})
+LISTS = frozenset({"alerts", "counters", "sites", "banner", "latest"})
 OF_SITE = frozenset({"site", "pending", "banner"})
 MAX_TOPICS = 12
 """Most topics one page may follow."""
+LATEST = 8
+"""Events that the overview shows of all sites together."""
 
 
 class Fragments:
@@ -36,6 +38,7 @@ class Fragments:
             "counters": self._counters,
             "sites": self._sites,
             "banner": self._banner,
+            "latest": self._latest,
             "site": self._site,
             "pending": self._pending,
             "alert": self._alert,
@@ -70,6 +73,10 @@ class Fragments:
         rows = await reading.sites(conn, int(number) if number else site)
         topic = f"banner:{number}" if number else "banner"
         return self._fill("_banner.html", say, banners=views.banners(rows, say), topic=topic)
+
+    async def _latest(self, conn: Connection, _: str, site: int | None, say: Say) -> str:
+        rows = await reading.latest(conn, site, LATEST)
+        return self._fill("_latest.html", say, events=views.latest(rows, LATEST, say))
 
     async def _site(self, conn: Connection, number: str, _: int | None, say: Say) -> str:
         rows = await reading.sites(conn, int(number))

@@ -239,7 +239,7 @@ def topic_key(topic: str, site: int | None) -> str:
 
 
 def _touched(kind: str, number: int, site: int | None) -> set[str]:
-    names = ("alerts",) if kind == "alert" else ("counters", "sites", "banner")
+    names = ("alerts",) if kind == "alert" else ("counters", "sites", "banner", "latest")
     keys = {topic_key(name, scope) for name in names for scope in (None, site)}
     single = (f"alert:{number}", f"pending:{site}") if kind == "alert" else (f"site:{site}", f"banner:{site}")
     return keys | set(single)

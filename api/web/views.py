@@ -12,7 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from analytics import reasons
-from api.reading import AlertRow, ChangeRow, EvidenceRow, HourRow, SiteRow
+from api.reading import AlertRow, ChangeRow, EvidenceRow, HourRow, LatestRow, SiteRow
 from api.web.i18n import Say
 from gateway.clock import HOUR_US, MINUTE_US
 from gateway.events import Kind, Result
@@ -90,6 +90,16 @@ class EventView:
     place: str
     text: str
     sign: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatestView:
+    """One event of any site. key: the same for the same event in every rendering, unlike any other's."""
+
+    key: str
+    site: str
+    site_code: str
+    event: EventView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,17 +264,34 @@ def _place_name(place: dict[str, Any], say: Say) -> str:
     return say.name(str(place.get("name", "")), place.get("name_en"))
 
 
-def recent(row: SiteRow, say: Say) -> list[EventView]:
+def recent(row: SiteRow | LatestRow, say: Say) -> list[EventView]:
     """Say the latest events of a site, newest first."""
     names = {p.get("id"): _place_name(p, say) for p in row.detail.get("places", [])}
-    events = sorted(row.detail.get("recent", []), key=lambda e: -int(e.get("t_us", 0)))
     found = []
-    for e in events:
+    for e in _newest(row):
         where = e.get("place")
         name = names.get(where) or (where if isinstance(where, str) else "")
         text, sign = _event(_kind(e.get("kind")), e.get("a", 0), e.get("d_in", 0), e.get("d_out", 0), say)
         found.append(EventView(time=say.seconds(int(e["t_us"]), row.zone), place=name, text=text, sign=sign))
     return found
+
+
+def _newest(row: SiteRow | LatestRow) -> list[dict[str, Any]]:
+    return sorted(row.detail.get("recent", []), key=lambda e: -int(e["t_us"]))
+
+
+def latest(rows: Iterable[LatestRow], limit: int, say: Say) -> list[LatestView]:
+    """Say the newest events over several sites, newest first."""
+    merged, seen = [], Counter[str]()
+    for row in rows:
+        for e, shown in zip(_newest(row), recent(row, say), strict=True):
+            key = f"{row.id}-{e['t_us']}-{_kind(e.get('kind'))}-{e.get('place', 0)}"
+            seen[key] += 1  # a counter with several lines says several things at once
+            name = say.name(row.name, row.name_en)
+            view = LatestView(key=f"{key}-{seen[key]}", site=name, site_code=row.code, event=shown)
+            merged.append((int(e["t_us"]), view))
+    merged.sort(key=lambda pair: -pair[0])
+    return [view for _, view in merged[:limit]]
 
 
 def evidence(rows: Iterable[EvidenceRow], zone: str, say: Say) -> list[EventView]:

@@ -101,6 +101,20 @@ class County:
         """An entry of a status's latest events."""
         return {"t_us": t_us, "place": place, "kind": int(kind), "a": a, "b": 0, "d_in": d_in, "d_out": d_out}
 
+    def happened(self, site: int, *events: dict[str, int]) -> None:
+        """The analyzer has seen more of a site's events."""
+        self.conn.execute(
+            "UPDATE site_status SET last_event_us = %s, changed = pg_current_xact_id(), "
+            "detail = jsonb_set(detail, '{recent}', %s || (detail -> 'recent')) WHERE site = %s",
+            [max(e["t_us"] for e in events), Jsonb(list(events)), site],
+        )
+
+    def place(self, site: int, code: str = "p0") -> int:
+        """The id of a site's place: p0 the front door, p1 the hall, p2 the canteen."""
+        row = self.conn.execute("SELECT id FROM place WHERE site = %s AND code = %s", [site, code]).fetchone()
+        assert row
+        return int(row[0])
+
     def alert(
         self,
         site: int | None,

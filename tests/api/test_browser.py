@@ -10,6 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from gateway.clock import MINUTE_US, now_us
+from gateway.events import Kind
 from tests.api.conftest import Running, Town
 
 CHROMIUM = shutil.which("chromium")
@@ -175,6 +176,23 @@ def test_the_page_says_what_is_not_analysed_as_soon_as_it_is(page: Page, town: T
     expect(page.locator(".banner.bad")).to_contain_text("Not analysed since")
 
 
+def test_an_event_appears_at_once_marked_and_leads_to_its_site(page: Page, town: Town) -> None:
+    live(page)
+    latest = page.locator(".latest")
+    expect(latest.locator("li")).to_have_count(8)
+    expect(page.locator(".fresh")).to_have_count(0)
+    county = town.county
+    county.happened(town.west, county.event(now_us(), county.place(town.west), Kind.CONTACT, a=1))
+    first = latest.locator("li").first
+    expect(first).to_have_class("fresh")
+    expect(first).to_contain_text("开门")
+    expect(first).to_contain_text("前门")
+    expect(latest.locator("li")).to_have_count(8)
+    expect(page.locator(".fresh")).to_have_count(0)  # the mark fades
+    first.get_by_role("link", name="西岭照料中心").click()
+    expect(page.locator("h1")).to_have_text("西岭照料中心")
+
+
 def test_a_site_shows_its_state_deadline_places_and_events(page: Page, town: Town) -> None:
     live(page, "/?site=east")
     row = page.locator("#site-row-east")
@@ -229,6 +247,7 @@ def test_everything_works_without_javascript(browser: Browser, running: Running,
     page.goto("/")
     page.locator(f"#alert-{alert}").get_by_role("button", name="接手").click()
     expect(page.locator(f"#alert-{alert}")).to_contain_text("east-staff 已接手")
+    expect(page.locator(".latest li").first).to_contain_text("进 2，出 1")
     page.get_by_role("searchbox").fill("东桥")
     page.get_by_role("searchbox").press("Enter")
     expect(page.locator("#site-row-east")).to_be_visible()

@@ -1,6 +1,7 @@
 """The live stream: what changed arrives, resuming misses nothing, and a session's end closes it."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ import psycopg
 import pytest
 
 from api.errors import TooManyAttempts
+from gateway.clock import SECOND_US, now_us
+from gateway.events import Kind
 from tests.api.conftest import Running, Town
 from tests.api.seed import County
 
@@ -134,6 +137,46 @@ def test_staff_hear_of_their_own_site_only(east_staff: httpx.Client, town: Town)
         foreign, own = town.county.alert(town.west), town.county.alert(town.east)
         html = stream.fragment("alerts", f'id="alert-{own}"')
         assert f'id="alert-{foreign}"' not in html
+
+
+def test_the_latest_events_of_all_sites_come_newest_first_and_at_most_eight(admin: httpx.Client, town: Town) -> None:
+    county, now = town.county, now_us()
+    with events(admin, "latest") as stream:
+        stream.until_caught_up()
+        first = county.event(now - 2 * SECOND_US, county.place(town.west), Kind.OCCUPANCY, a=7)
+        county.happened(town.west, county.event(now - SECOND_US, county.place(town.west), Kind.OCCUPANCY, a=6), first)
+        html = stream.fragment("latest", "在场 6 人")
+    names = re.findall(r'href="/sites/(\w+)"', html)
+    assert names[:2] == ["west", "west"]
+    assert "east" in names
+    assert len(names) == 8
+    assert html.index("在场 6 人") < html.index("在场 7 人")
+
+
+def test_the_events_of_a_site_with_nothing_but_signs_of_life_do_not_hide_what_happened(admin: httpx.Client, town: Town) -> None:
+    county, now = town.county, now_us()
+    region = county.region("桥南街道", "Qiaonan")
+    for n in range(9):
+        site = county.site(f"quiet{n}", f"静点{n}", f"Quiet {n}", region)
+        county.conn.execute(
+            "UPDATE site_status SET last_event_us = %s, detail = jsonb_set(detail, '{recent}', '[]') WHERE site = %s", [now, site]
+        )
+    county.happened(town.west, county.event(now, county.place(town.west), Kind.OCCUPANCY, a=6))
+    with events(admin, "latest") as stream:
+        html = stream.until_caught_up()["latest"]
+    assert "在场 6 人" in html
+    assert "quiet" not in html
+
+
+def test_staff_see_the_latest_events_of_their_own_site_only(east_staff: httpx.Client, town: Town) -> None:
+    county, now = town.county, now_us()
+    with events(east_staff, "latest") as stream:
+        assert "/sites/west" not in stream.until_caught_up()["latest"]
+        county.happened(town.west, county.event(now, county.place(town.west), Kind.OCCUPANCY, a=6))
+        county.happened(town.east, county.event(now, county.place(town.east), Kind.OCCUPANCY, a=5))
+        html = stream.fragment("latest", "在场 5 人")
+    assert "/sites/west" not in html
+    assert "在场 6 人" not in html
 
 
 @pytest.mark.parametrize("end", ["UPDATE account SET disabled = true WHERE id = %s", "DELETE FROM session WHERE account = %s"])

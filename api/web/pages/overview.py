@@ -24,7 +24,7 @@ async def overview(request: Request, who: Reader, site: str | None = None) -> Re
         chosen = next((r for r in rows if r.code == site), rows[0] if rows else None)
         if site is not None and (chosen is None or chosen.code != site):
             raise NotFound(f"there is no site {site!r}")
-        topics = ["banner", "counters", "alerts", "sites", *([f"site:{chosen.id}"] if chosen else [])]
+        topics = ["banner", "counters", "alerts", "sites", "latest", *([f"site:{chosen.id}"] if chosen else [])]
         parts = {t.partition(":")[0]: Markup(await state.fragments.render(conn, t, who.site, say)) for t in topics}  # noqa: S704
     return show(
         request,

@@ -18,6 +18,12 @@ function apply(topic, html) {
   filter();
 }
 
+// what is new is marked until its animation has run, however many updates come in the meantime
+document.addEventListener("animationend", (event) => {
+  event.target.classList.remove("fresh");
+  if (!event.target.classList.length) event.target.removeAttribute("class");
+});
+
 function receive(topic, html) {
   // a list that moves under a finger acts on the wrong line: hold still while pressed
   if (pressed) waiting.set(topic, html);

@@ -34,6 +34,7 @@ export function morph(from, to) {
 
 function attributes(from, to) {
   const kept = from.nodeName === "DETAILS" ? ["open"] : [];
+  if (from.classList.contains("fresh")) to.classList.add("fresh");
   for (const { name, value } of to.attributes) if (from.getAttribute(name) !== value) from.setAttribute(name, value);
   for (const { name } of [...from.attributes]) if (!to.hasAttribute(name) && !kept.includes(name)) from.removeAttribute(name);
   if (from.nodeName === "INPUT" && from.type === "hidden") from.value = to.value;
