@@ -176,7 +176,8 @@ def _welcome(console: Console, state: Path, values: dict[str, Any]) -> None:
     console.print(
         f"  登录链接（一次有效，10 分钟）Sign-in link (once, ten minutes):\n\n    [bold cyan]{link}[/]\n", soft_wrap=True
     )
-    console.print("  新的登录链接 another link: [bold]smartcare link[/]", soft_wrap=True)
+    command = "smartcare" if sys.argv[0].endswith("__main__.py") else sys.argv[0]
+    console.print(f"  新的登录链接 another link: [bold]{command} link[/]", soft_wrap=True)
     console.print(f"  日志 logs: {state / 'log'}", soft_wrap=True)
     console.print(f"  推送记录 pushed alerts: {state / 'platform.jsonl'}", soft_wrap=True)
     console.print("  Ctrl-C 停止，数据保留 stops everything and keeps the data\n")
