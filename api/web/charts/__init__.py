@@ -1,0 +1,1 @@
+"""Geometry of the charts, in per cent; pure."""
