@@ -75,3 +75,25 @@ def test_a_later_deadline_of_the_site_holds() -> None:
     day = Day(inputs(rules={"left_open": {"after_min": 60}, "no_activity": {"limit_min": 900}}), since="07:00")
     day.at("07:55").opens().alive_until("17:59", DOOR).expect_nothing().at("18:00")
     day.expect(LEFT_OPEN, at="18:00")
+
+
+def test_a_door_that_nobody_watched_at_the_deadline_is_found_when_it_says_that_it_is_still_open() -> None:
+    day = Day(inputs(), since="18:15").opens(t="16:52").at("18:16").expect_nothing()
+    day.opens(flags=REPEAT)
+    found = day.expect(LEFT_OPEN, at="17:30")
+    assert found.reason["open_since_us"] == day.time("16:52")
+    day.opens(flags=REPEAT).expect_nothing()
+    day.at("18:20").closes()
+    day.expect(LEFT_OPEN, Phase.END, at="18:20")
+    day.expect_nothing()
+
+
+def test_a_replayed_message_does_not_raise_what_nobody_watched() -> None:
+    day = Day(inputs(), since="18:15").opens(t="16:52", flags=Flag.LATE).at("18:16")
+    day.opens(flags=REPEAT | Flag.LATE).expect_nothing()
+
+
+def test_a_door_opened_after_the_deadline_was_not_left_open() -> None:
+    day = Day(inputs(), since="18:15").at("18:20").opens()
+    day.expect(Rule.OPENED_AFTER_HOURS, at="18:20")
+    day.opens(flags=REPEAT).expect_nothing()
