@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up test check format wheel clean
+.PHONY: help up test check bench format wheel clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -24,6 +24,9 @@ check: $(VENV)/installed ## Style, types and import contracts
 	$(BIN)/ruff format --quiet --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+bench: $(VENV)/installed ## Measure; prints the figures, writes build/bench.json (SMOKE=1: only see that it works)
+	$(BIN)/python -m benchmarks.run $(if $(SMOKE),--smoke)
 
 format: $(VENV)/installed ## Put the code into shape
 	$(BIN)/ruff check --quiet --fix .

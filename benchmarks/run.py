@@ -2,21 +2,31 @@
 
 One decision: a figure that is compared is a ratio of two things measured in turn in the same run, because seconds from
 another machine, or another minute, compare with nothing.
+
+    python -m benchmarks.run            everything
+    python -m benchmarks.run --smoke    a few seconds, to see that it still works; its figures say nothing
 """
 
+import argparse
 import json
+import os
+import shlex
+import sys
 from pathlib import Path
 
-from benchmarks import ingest_copy
+from benchmarks import ingest_path
 
 RESULT = Path("build/bench.json")
 
 
 def main() -> None:
     """Measure, print, write."""
-    figures: dict[str, float] = {}
-    for benchmark in (ingest_copy,):
-        figures |= benchmark.measure()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description="Measure, print, write build/bench.json.")
+    parser.add_argument("--smoke", action="store_true", help="a few seconds; the figures say nothing")
+    smoke = parser.parse_args().smoke
+    size = ingest_path.SMOKE if smoke else ingest_path.FULL
+    figures = ingest_path.measure(size, lambda text: print(text, flush=True))
+    print(f"\n$ {shlex.join(['python', '-m', 'benchmarks.run', *sys.argv[1:]])}    # {os.cpu_count()} cores")
     for name, value in figures.items():
         print(f"{name:32} {value:>14,.3f}")
     RESULT.parent.mkdir(exist_ok=True)
