@@ -204,6 +204,47 @@ SELECT h.hour_us, sum(h.people_in)::bigint AS people_in, sum(h.passages)::bigint
 FROM rollup_hour h JOIN place p ON p.id = h.place
 WHERE p.site = %(of)s AND h.hour_us >= %(from_us)s AND h.hour_us < %(to_us)s GROUP BY h.hour_us ORDER BY h.hour_us
 
+-- name: doors
+-- The door contacts that a site had between two times, and where.
+SELECT p.name, p.name_en, d.id AS device, d.identity, d.class AS class_, d.gateway,
+       d.alive_every_s::bigint * 1000000 AS alive_every_us, m.from_us, m.to_us
+FROM place p JOIN mounting m ON m.place = p.id JOIN device d ON d.id = m.device
+WHERE p.site = %(of)s AND d.class = ANY(%(classes)s) AND m.from_us < %(to_us)s AND coalesce(m.to_us > %(from_us)s, true)
+ORDER BY p.id, m.from_us, d.id LIMIT %(limit)s
+
+-- name: door_messages
+-- What a contact said between two times that changes the picture, oldest first: its first and last messages, changes, and
+-- messages of any kind after a silence. A row is stored after it happened, so that pos leaves out older partitions.
+-- heard_us: the message of any kind before. rows_read: when it reaches the limit, earlier ones were left out.
+WITH rows_of_day AS MATERIALIZED (
+    (SELECT t_us, pos, ordinal, kind, a, flags FROM event
+     WHERE device = %(device)s AND t_us >= %(from_us)s AND t_us < %(to_us)s AND pos >= %(from_us)s - 600000000
+     ORDER BY t_us DESC LIMIT %(limit)s)
+    UNION ALL
+    (SELECT t_us, pos, ordinal, kind, a, flags FROM event
+     WHERE device = %(device)s AND t_us < %(from_us)s AND t_us >= %(from_us)s - %(alive_us)s AND kind = 1
+       AND pos >= %(from_us)s - %(alive_us)s - 600000000
+     ORDER BY t_us DESC LIMIT 1)
+), told AS (
+    SELECT t_us, pos, ordinal, kind = 1 AS contact, a = 1 AS is_open, flags & 3 = 0 AS edge,
+           lag(t_us) OVER (ORDER BY t_us, pos, ordinal) AS heard_us, count(*) OVER () AS rows_read,
+           lag(a) OVER same IS DISTINCT FROM a OR flags & 1 = 0 AS changed, lead(t_us) OVER same IS NULL AS last
+    FROM rows_of_day WINDOW same AS (PARTITION BY kind = 1 ORDER BY t_us, pos, ordinal)
+)
+SELECT t_us, contact, is_open, edge, heard_us, rows_read FROM told
+WHERE contact AND changed OR last OR t_us - heard_us > least(%(gap_us)s, %(alive_us)s)
+ORDER BY t_us, pos, ordinal
+
+-- name: covered
+-- Times in which a gateway was receiving.
+SELECT from_us, through_us, stream FROM coverage
+WHERE gateway = %(gateway)s AND through_us > %(from_us)s AND from_us < %(to_us)s ORDER BY from_us
+
+-- name: blinded
+-- Times in which a gateway could not hear some of its devices.
+SELECT source, from_us, to_us, reason FROM blind
+WHERE gateway = %(gateway)s AND from_us < %(to_us)s AND coalesce(to_us > %(from_us)s, true) ORDER BY from_us LIMIT 500
+
 -- name: dead_letters
 -- Pushes that were given up.
 SELECT o.id, o.alert, o.version, e.name AS endpoint, o.attempts, o.last_status, o.last_error, o.done_us

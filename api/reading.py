@@ -12,6 +12,9 @@ import msgspec
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
+from analytics.rules import GAP_US
+from analytics.sight import Gap, View
+from ingest.classes import CLASSES
 from ingest.store.queries import Queries
 
 Connection = AsyncConnection[Any]
@@ -19,6 +22,10 @@ SQL = Queries("api")
 T = TypeVar("T")
 PENDING = 100
 """Most alerts the overview lists; the history has the rest."""
+DOORS = 8
+"""Most doors of a site whose day is shown."""
+DOOR_ROWS = 5000
+"""Most messages of a door that are looked at; of the time before them nothing is said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +177,33 @@ class HourRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DoorRow:
+    """A door contact and where it was mounted. alive_every_us: only where the device differs from its class."""
+
+    name: str
+    name_en: str
+    device: int
+    identity: str
+    class_: str
+    gateway: int
+    alive_every_us: int | None
+    from_us: int
+    to_us: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoorMessageRow:
+    """Something a door contact said. heard_us: when the device was heard before. rows_read: how many rows this rests on."""
+
+    t_us: int
+    contact: bool
+    is_open: bool
+    edge: bool
+    heard_us: int | None
+    rows_read: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeadRow:
     """A push that was given up."""
 
@@ -264,6 +298,32 @@ async def unclaimed(conn: Connection) -> list[UnclaimedRow]:
 async def footfall(conn: Connection, of: int, from_us: int, to_us: int) -> list[HourRow]:
     """Return a site's people by UTC hour in [from_us, to_us)."""
     return await _all(conn, HourRow, "footfall", of=of, from_us=from_us, to_us=to_us)
+
+
+async def doors(conn: Connection, of: int, from_us: int, to_us: int) -> list[DoorRow]:
+    """Return a site's door contacts between two times, at most `DOORS`."""
+    classes = [c.name for c in CLASSES.values() if c.family == "door"]
+    return await _all(conn, DoorRow, "doors", of=of, from_us=from_us, to_us=to_us, classes=classes, limit=DOORS)
+
+
+async def door_messages(conn: Connection, door: DoorRow, from_us: int, to_us: int) -> list[DoorMessageRow]:
+    """Return what changes a door's picture in [from_us, to_us), oldest first, out of its newest `DOOR_ROWS` rows."""
+    values = {"device": door.device, "from_us": from_us, "to_us": to_us, "alive_us": alive_us(door), "gap_us": GAP_US}
+    return await _all(conn, DoorMessageRow, "door_messages", limit=DOOR_ROWS, **values)
+
+
+def alive_us(door: DoorRow) -> int:
+    """Return the silence after which nothing is known of a door any more."""
+    return door.alive_every_us or CLASSES[door.class_].alive_every_us
+
+
+async def view_of(conn: Connection, gateway: int, from_us: int, to_us: int) -> View:
+    """Return what a gateway could see between two times."""
+    span = {"gateway": gateway, "from_us": from_us, "to_us": to_us}
+    covered = await (await conn.execute(SQL["covered"], span)).fetchall()
+    blind = await (await conn.execute(SQL["blinded"], span)).fetchall()
+    gaps = [Gap(source=s, from_us=a, to_us=b, reason=why, counts=True) for s, a, b, why in blind]
+    return View(spans=[list(c) for c in covered], gaps=gaps, through_us=max((c[1] for c in covered), default=0))
 
 
 async def dead_letters(conn: Connection) -> list[DeadRow]:

@@ -15,7 +15,10 @@ from psycopg import AsyncConnection
 
 from api import reading
 from api.accounts import Principal
+from api.reading import DoorRow
 from api.web import views
+from api.web.charts.doors import Period
+from api.web.door_day import door_day, door_view
 from api.web.i18n import Say, day_start_us
 from gateway.clock import DAY_US
 
@@ -85,14 +88,22 @@ class Fragments:
         row = rows[0]
         start = day_start_us(say.now_us, row.zone)
         hours = await reading.footfall(conn, row.id, start, start + DAY_US)
+        days = [await self._door(conn, door, start, say.now_us) for door in await reading.doors(conn, row.id, start, say.now_us)]
+        window = views.window(hours, [day for _, day in days], start)
         return self._fill(
             "_site.html",
             say,
             site=views.site(row, say),
             places=views.places(row, say),
             recent=views.recent(row, say),
-            flow=views.flow(row, hours, start, say),
+            flow=views.flow(row, hours, start, window, say),
+            doors=[door_view(door, day, start, window, row.zone, say) for door, day in days],
         )
+
+    async def _door(self, conn: Connection, door: DoorRow, from_us: int, to_us: int) -> tuple[DoorRow, list[Period]]:
+        rows = await reading.door_messages(conn, door, from_us, to_us)
+        view = await reading.view_of(conn, door.gateway, from_us, to_us)
+        return door, door_day(door, rows, view, from_us, to_us)
 
     async def _alert(self, conn: Connection, number: str, _: int | None, say: Say) -> str:
         row = await reading.alert(conn, None, int(number))

@@ -10,7 +10,7 @@ from importlib import resources
 from zoneinfo import ZoneInfo
 
 from api.errors import MissingText
-from gateway.clock import DAY_US, HOUR_US, MINUTE_US
+from gateway.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 
 LANGUAGES = ("zh", "en")
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
@@ -81,6 +81,10 @@ class Say:
             rest = minutes % 60
             return self("span.hours_minutes", hours=hours, minutes=rest) if rest else self("span.hours", hours=hours)
         return self("span.minutes", minutes=minutes) if minutes else self("span.moment")
+
+    def short(self, length_us: int) -> str:
+        """Return a length of time as `span` does, but one below a minute in seconds."""
+        return self.span(length_us) if length_us >= MINUTE_US else self("span.seconds", seconds=length_us // SECOND_US)
 
     def ago(self, time_us: int | None) -> str:
         """Return how long ago, or that it never was."""

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from analytics import reasons
 from api.reading import AlertRow, ChangeRow, EvidenceRow, HourRow, LatestRow, SiteRow
+from api.web.charts.doors import Period, State
 from api.web.i18n import Say
 from gateway.clock import HOUR_US, MINUTE_US
 from gateway.events import Kind, Result
@@ -340,12 +341,21 @@ def kinds(bits: int, say: Say) -> str:
     return "、".join(found) if say.lang == "zh" else ", ".join(found)
 
 
-def flow(row: SiteRow, hours: Sequence[HourRow], start_us: int, say: Say) -> Flow | None:
-    """Lay out today's people by hour between 06:00 and 22:00 local time, wider when there were any outside; None for nobody."""
+def window(hours: Iterable[HourRow], doors: Iterable[list[Period]], start_us: int) -> tuple[int, int]:
+    """Return the hours (from, to) that today's charts show: 06:00 to 22:00, and more where something happened."""
+    busy = [(h.hour_us - start_us) // HOUR_US for h in hours if h.people_in or h.passages]
+    for day in doors:
+        opened = [p for p in day if p.state is State.OPEN]
+        busy += [(p.from_us - start_us) // HOUR_US for p in opened] + [(p.to_us - start_us - 1) // HOUR_US for p in opened]
+    return min(6, *busy, 6), max(22, *(n + 1 for n in busy), 22)
+
+
+def flow(row: SiteRow, hours: Sequence[HourRow], start_us: int, shown: tuple[int, int], say: Say) -> Flow | None:
+    """Lay out today's people by hour in the hours shown; None for nobody."""
     counted = {(h.hour_us - start_us) // HOUR_US: h.people_in or h.passages for h in hours if h.people_in or h.passages}
     if not counted:
         return None
-    first, last = min(6, *counted), max(22, *(n + 1 for n in counted))
+    first, last = shown
     width = 100 / (last - first)
     top = _ceiling(max(counted.values()))
     bars = []

@@ -115,6 +115,26 @@ class County:
         assert row
         return int(row[0])
 
+    def contact(self, site: int, covered: list[tuple[int, int]], *said: tuple[int, int, int]) -> int:
+        """A door contact at the site's front door, its gateway's coverage, and what it said: (t_us, 1 open, flags)."""
+        self.streams += 1
+        row = self.conn.execute(
+            "WITH g AS (INSERT INTO gateway (code, shard) VALUES (%s, 1) RETURNING id), "
+            "d AS (INSERT INTO device (gateway, identity, class) SELECT id, 'z2m/front', 'zigbee_contact' FROM g RETURNING *), "
+            "m AS (INSERT INTO mounting (device, place, from_us) SELECT id, %s, 0 FROM d) SELECT id, gateway FROM d",
+            [f"g{self.streams}", self.place(site)],
+        ).fetchone()
+        assert row
+        device, gateway = int(row[0]), int(row[1])
+        for n, (from_us, through_us) in enumerate(covered):
+            self.conn.execute("INSERT INTO coverage VALUES (%s, %s, %s, %s, %s, 1)", [gateway, n, from_us, through_us, n])
+        for n, (t_us, is_open, flags) in enumerate(said):
+            self.conn.execute(
+                "INSERT INTO event VALUES (%s, %s, 0, %s, 0, 0, %s, %s, %s, 0, 0, 0, 1, 1, 0, %s)",
+                [now_us(), t_us, is_open, n, device, self.place(site), flags],
+            )
+        return device
+
     def alert(
         self,
         site: int | None,

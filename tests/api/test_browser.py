@@ -193,6 +193,27 @@ def test_an_event_appears_at_once_marked_and_leads_to_its_site(page: Page, town:
     expect(page.locator("h1")).to_have_text("西岭照料中心")
 
 
+@SIZES
+def test_a_door_is_a_line_and_the_same_in_a_table(page: Page, town: Town, size: Any) -> None:
+    page.set_viewport_size(size)
+    now = now_us()
+    town.county.contact(town.east, [(now - 9 * MINUTE_US, now)], (now - 8 * MINUTE_US, 1, 0), (now - 2 * MINUTE_US, 0, 0))
+    live(page, "/sites/east")
+    door = page.locator(".door-day")
+    expect(door).to_contain_text("开门 1 次，现在关着")
+    for state in ("open", "closed", "unknown"):
+        expect(door.locator(f"rect.{state}")).not_to_have_count(0)
+    line, bar = door.locator("svg").bounding_box(), door.locator("rect.open").bounding_box()
+    assert line
+    assert bar
+    assert line["x"] <= bar["x"] < line["x"] + line["width"]
+    door.get_by_text("开关记录").click()
+    expect(door.locator("tbody tr").nth(1)).to_contain_text(re.compile(r"开着\s*6 分钟"))
+    town.county.conn.execute("UPDATE site_status SET changed = pg_current_xact_id(), today_in = 4711")
+    expect(page.locator("#site")).to_contain_text("4711")
+    expect(door.locator("tbody tr").nth(1)).to_be_visible()  # a live update leaves the table open
+
+
 def test_a_site_shows_its_state_deadline_places_and_events(page: Page, town: Town) -> None:
     live(page, "/?site=east")
     row = page.locator("#site-row-east")
@@ -320,4 +341,5 @@ def fill(town: Town) -> int:
     conn.execute(
         "INSERT INTO rollup_hour (place, hour_us, people_in) SELECT id, %s, 7 FROM place", [now - now % (60 * MINUTE_US)]
     )
+    county.contact(town.east, [(now - 9 * MINUTE_US, now)], (now - 8 * MINUTE_US, 1, 0), (now - 2 * MINUTE_US, 0, 0))
     return alert

@@ -102,7 +102,7 @@ def _between(before: Message, after: Message | None, holes: Sequence[tuple[int, 
     """Say what is known from one message to the next, or to the present."""
     start, end = before.t_us, after.t_us if after else to_us
     told = _state(before.is_open)
-    holes = [h for h in holes if h[0] < end and h[1] > start and not (after and h[0] <= start and end <= h[1])]
+    holes = [h for h in holes if h[0] < end and h[1] > start and not (after and h[0] < start and end < h[1])]
     if not holes:
         agree = after is None or (after.is_open != after.edge) == before.is_open
         return [Period(from_us=start, to_us=end, state=told if agree else State.UNKNOWN)]
