@@ -19,27 +19,19 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from gateway.codecs.contract import Decoded, Message, Reject, Reply
+from gateway.codecs.contract import Decoded, Message, Reply
 from gateway.codecs.moment import Moment, place, read_iso
 from gateway.codecs.payload import Unreadable, read_json
 from gateway.codecs.remembered import Remembered
+from gateway.codecs.terminal import Persons, integer, local_id, reject
 from gateway.events import NO_FLAGS, Flag, Kind, ListRole, Method, Result
 
 PREFIX = "mqtt/face/"
 SNAP_KEYS = 1 << 62
 """Added to the numbers of snaps, which count apart from those of records."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_DIGITS = re.compile(r"[0-9]{1,18}")
 _RESULTS = {1: Result.ALLOWED, 2: Result.REFUSED}
 _ROLES = {0: ListRole.ALLOW_LIST, 1: ListRole.BLOCK_LIST}
-_WORDS = {
-    "bad_json": "not the JSON of a terminal",
-    "bad_field": "a field has another type than the protocol says",
-    "bad_identity": "facesluiceId is missing, is not a terminal's number, or is not the one in the topic",
-    "bad_record": "RecordID or SnapID is missing or not a number",
-    "bad_status": "VerifyStatus is not a number",
-    "unknown_operator": "the operator is none that a terminal sends",
-}
 
 
 class _Info(msgspec.Struct, frozen=True):
@@ -92,18 +84,14 @@ class FaceTerminal:
             at = place(read_iso(push.info.time, self._zone), message.received_us)
             match push.operator:
                 case "RecPush" | "StrSnapPush":
-                    return _passage(push, number, at, persons)
+                    return _passage(push, number, at, persons, message.payload)
                 case "Online" | "Offline":
                     return _link(push, number, at, memory, message.retained)
                 case "HeartBeat":
                     return Decoded(events=(at.event(f"face/{number}", Kind.ALIVE),))
             raise Unreadable("unknown_operator", "")
         except Unreadable as e:
-            return Decoded(reject=_reject(e.reason, message.payload))
-
-
-def _reject(reason: str, payload: bytes) -> Reject:
-    return Reject(reason=reason, detail=f"{len(payload)} bytes: {_WORDS[reason]}", picture=True)
+            return Decoded(reject=reject(e.reason, message.payload))
 
 
 def _number_of_terminal(info: _Info, levels: list[str]) -> str:
@@ -115,44 +103,29 @@ def _number_of_terminal(info: _Info, levels: list[str]) -> str:
     return number
 
 
-def _integer(value: object) -> int | None:
-    if isinstance(value, str) and _DIGITS.fullmatch(value.strip()):
-        return int(value)
-    return value if type(value) is int and 0 <= value < 10**18 else None
-
-
-def _passage(push: _Push, number: str, at: Moment, persons: Mapping[tuple[str, str], bytes]) -> Decoded:
+def _passage(push: _Push, number: str, at: Moment, persons: Persons, payload: bytes) -> Decoded:
     info, snap, device = push.info, push.operator == "StrSnapPush", f"face/{number}"
-    record = _integer(info.SnapID if snap else info.RecordID)
+    record = integer(info.SnapID if snap else info.RecordID)
     if record is None:
         raise Unreadable("bad_record", "")
     ack = _push_ack(push, number, record, 1 if snap else 2)
-    status = 0 if snap else _integer(info.VerifyStatus)
+    status = 0 if snap else integer(info.VerifyStatus)
     if status is None:
-        return Decoded(replies=(ack,), reject=Reject(reason="bad_status", detail=_WORDS["bad_status"], picture=True))
+        return Decoded(replies=(ack,), reject=reject("bad_status", payload))
     result = _RESULTS.get(status, Result.STRANGER)
     role = ListRole.UNKNOWN if snap else _role(info)
-    late = _integer(info.Sendintime) == 0 or _integer(info.PushType) == 2
+    late = integer(info.Sendintime) == 0 or integer(info.PushType) == 2
     flags = Flag.HAS_KEY | (Flag.LATE if late else NO_FLAGS)
     key = record + SNAP_KEYS if snap else record
     event = at.event(device, Kind.PASSAGE, flags, aux=Method.FACE, a=result, b=role, key=key)
     if result is not Result.STRANGER:
-        event = replace(event, person=persons.get((device, _local_id(info))))
+        event = replace(event, person=persons.get((device, local_id(info.customId, info.personId))))
     return Decoded(events=(event,), replies=(ack,))
 
 
 def _role(info: _Info) -> ListRole:
-    number = _integer(info.PersonType)
+    number = integer(info.PersonType)
     return ListRole.UNKNOWN if number is None else _ROLES.get(number, ListRole.UNKNOWN)
-
-
-def _local_id(info: _Info) -> str:
-    for value in (info.customId, info.personId):
-        number = None if isinstance(value, str) else _integer(value)
-        text = value.strip() if isinstance(value, str) else "" if number is None else str(number)
-        if text:
-            return text
-    return ""
 
 
 def _push_ack(push: _Push, number: str, record: int, kind: int) -> Reply:

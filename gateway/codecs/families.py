@@ -3,9 +3,11 @@
 from gateway.codecs.chirpstack import ChirpStack
 from gateway.codecs.contract import Codec
 from gateway.codecs.face import FaceTerminal
+from gateway.codecs.hikcount import HikCount
+from gateway.codecs.milesight_push import MilesightPush
 from gateway.codecs.zigbee2mqtt import Zigbee2Mqtt
 
 
 def codecs(zone: str = "Asia/Shanghai") -> tuple[Codec, ...]:
     """Return one codec per family; zone: IANA zone of devices that say a local time without one."""
-    return (Zigbee2Mqtt(), ChirpStack(), FaceTerminal(zone))
+    return (Zigbee2Mqtt(), ChirpStack(), FaceTerminal(zone), MilesightPush(zone), HikCount(zone))

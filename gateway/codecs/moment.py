@@ -4,6 +4,7 @@ One decision: whatever is wrong with a device's clock becomes a flag, never a lo
 kept as `UNREADABLE`, so that a record pushed twice is still recognised as the same by its key and raw time.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
@@ -14,6 +15,7 @@ OLDEST_US = 7 * DAY_US
 NEWEST_US = 2 * MINUTE_US
 UNREADABLE = -1
 """Raw time of a device that should have said the time and did not, or not in words we understand."""
+_OFFSET = re.compile(r"([+-])(\d{1,2}):(\d\d)$")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
 
@@ -71,3 +73,19 @@ def read_iso(text: object, zone: tzinfo) -> int:
         return (when - _EPOCH) // _US
     except (ValueError, OverflowError):
         return UNREADABLE
+
+
+def read_wall(text: object, zone: tzinfo, received_us: int) -> int:
+    """Read like `read_iso` what cameras say: offsets such as "-5:00", and a right clock with a wrong offset.
+
+    An offset that puts the time into the future is a label nobody set, if the bare clock of `zone` would be plausible.
+    """
+    if not isinstance(text, str):
+        return UNREADABLE
+    text = text.strip()
+    raw_us = read_iso(_OFFSET.sub(lambda m: f"{m[1]}{m[2]:0>2}:{m[3]}", text), zone)
+    if raw_us > received_us + NEWEST_US:
+        wall_us = read_iso(_OFFSET.sub("", text.removesuffix("Z")), zone)
+        if received_us - OLDEST_US <= wall_us <= received_us + NEWEST_US:
+            return wall_us
+    return raw_us

@@ -14,6 +14,8 @@ from gateway.codecs.milesight import decode as decode_milesight
 from gateway.wire import Header, decode_body, encode_body, encode_frame
 from tests.gateway.codecs.test_chirpstack import envelope
 from tests.gateway.codecs.test_face import REC_PUSH
+from tests.gateway.codecs.test_hikcount import HEARTBEAT, REAL_TIME, WINDOW
+from tests.gateway.codecs.test_milesight_push import REPORT, TRIGGER
 
 NOW = 1_790_000_000_000_000
 UP = "application/a/device/24e124a1b2c3d4e5/event/up"
@@ -29,6 +31,11 @@ VALID = [
     ("mqtt/face/2046381/Snap", REC_PUSH.replace(b"RecPush", b"StrSnapPush").replace(b"RecordID", b"SnapID")),
     ("mqtt/face/basic", b'{"operator":"Online","messageId":"m1","info":{"facesluiceId":"2046381","time":"2026-09-21 22:13:15"}}'),
     ("mqtt/face/heartbeat", b'{"operator":"HeartBeat","info":{"facesluiceId":"2046381","time":"2026-09-21 22:13:15"}}'),
+    ("milesight/6771E2B490310007", REPORT),
+    ("http/milesight/6771E2B490310007/", TRIGGER),
+    ("http/hikcount/hall-cam/", REAL_TIME),
+    ("http/hikcount/hall-cam/", WINDOW),
+    ("http/hikcount/hall-cam/", HEARTBEAT),
 ]
 SPITEFUL = [
     "NaN",
