@@ -82,9 +82,15 @@ async def test_a_sensor_that_is_silent_beyond_its_limit_gives_no_signal(dsn: str
 async def test_of_a_door_that_chatters_only_the_newest_messages_are_looked_at(
     dsn: str, town: Town, start: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "DOOR_ROWS", 4)
+    monkeypatch.setattr(reading, "DOOR_ROWS", 3)
     said = [(start + n * 10 * M, n % 2, 0) for n in range(12)]
     town.county.contact(town.east, [(start - DAY_US, start + 3 * H)], (start - H, 0, 0), *said)
     found = await day(dsn, town, start, start + 2 * H)
-    assert found[0] == (0, 1.33, UNKNOWN)
-    assert [state for *_, state in found[1:]] == [CLOSED, OPEN, CLOSED, OPEN]
+    assert found[0] == (0, 1.5, UNKNOWN)
+    assert [state for *_, state in found[1:]] == [OPEN, CLOSED, OPEN]
+
+
+async def test_a_contact_that_often_repeats_itself_was_heard_until_its_last_repeat(dsn: str, town: Town, start: int) -> None:
+    said = [(t, 1, REPEAT) for t in range(start, start + 4 * H, 4 * M)]
+    town.county.contact(town.east, [(start - DAY_US, start + 5 * H)], *said)
+    assert await day(dsn, town, start, start + 5 * H) == [(0, 5, OPEN)]
