@@ -4,6 +4,10 @@ One decision: no transaction is open during a call. A row is leased, the call is
 still holds; whoever dies in between lets the lease run out, and the same bytes go again under the same webhook-id.
 
     NOTIFY or 1 s ─► claim (lowest version of an alert and endpoint, none on its way) ─► call ─► delivered | due again | dead
+
+A platform's own body is mapped here, at the first attempt, and stored before the call: the analyzer's transaction must not
+fail because of an endpoint's mapping, and later attempts send the same bytes even if the mapping has changed. A robot's text
+is composed at each attempt from the stored alerts, because what waits then may have to be merged; it has no id to repeat.
 """
 
 import asyncio
@@ -11,26 +15,29 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from secrets import SystemRandom
 from typing import Any, NoReturn
 
+import msgspec
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import dict_row
 
-from api.outgoing import Caller, NotListed, OutgoingError, Reply, parse_allow_list, parse_url
+from api import endpoints, robots
+from api.endpoints import Endpoint
+from api.errors import ApiError
+from api.outgoing import Caller, NotListed, OutgoingError, Reply, parse_allow_list
 from api.retries import Decision, State, decide
-from api.signing import keys, sign
 from gateway.clock import MINUTE_US, SECOND_US, now_us
 from ingest.store.queries import Queries
 
 CHANNEL = "smartcare"
 SQL = Queries("api", "delivery.sql")
-USER_AGENT = f"smartcare/{version('smartcare')}"
 POLL_S = 1.0
 RESTART_S = 1.0
 LEASE_MARGIN_US = 10 * SECOND_US
 UNLISTED_WAIT_US = MINUTE_US
+SHOWN_BYTES = 300
+"""Of an answer that says no inside a 2xx, for whoever looks for the cause."""
 log = logging.getLogger(__name__)
 
 
@@ -46,19 +53,24 @@ class DeliverySettings:
     """Calls on the way at once."""
     per_endpoint: int = 4
     """Of those, to one endpoint, so that one that hangs does not hold up the others."""
+    public_url: str = ""
+    """Address of the page, for links in messages to people. Empty: messages have no link."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A claimed row of the outbox with its endpoint."""
+    """A claimed row of the outbox with its endpoint. mapped: what was sent at earlier attempts, if it is not `body`."""
 
     id: int
-    endpoint: int
     webhook_id: str
     body: bytes
+    mapped: bytes | None
     attempts: int
-    url: str
-    secret: str
+    endpoint: Endpoint
+
+
+class LeaseLost(Exception):
+    """Someone else holds the row now; nothing has left."""
 
 
 class Sender:
@@ -81,67 +93,94 @@ class Sender:
             while True:
                 self.wake.clear()
                 while self._on_the_way.total() < self._settings.concurrency and (claimed := await self._claim()):
-                    row, until_us = claimed
-                    self._on_the_way[row.endpoint] += 1
-                    calls.create_task(self._carry(row, until_us), name="api.delivery.call")
+                    rows, until_us = claimed
+                    self._on_the_way[rows[0].endpoint.id] += 1
+                    calls.create_task(self._carry(rows, until_us), name="api.delivery.call")
                 await self.wake.wait()
 
-    async def _claim(self) -> tuple[Row, int] | None:
+    async def _claim(self) -> tuple[list[Row], int] | None:
+        """Lease the rows of one call: one, or several for a robot."""
         at_us = self._clock()
         until_us = at_us + round(self._settings.timeout_s * SECOND_US) + LEASE_MARGIN_US
         full = [e for e, n in self._on_the_way.items() if n >= self._settings.per_endpoint]
-        async with self._conn.cursor(row_factory=class_row(Row)) as cursor:
-            await cursor.execute(SQL["claim"], {"now_us": at_us, "until_us": until_us, "full": full})
-            row = await cursor.fetchone()
-        return (row, until_us) if row else None
+        turns = {"merge": robots.MERGE, "spare_us": robots.SPARE_US, "turn_us": robots.TURN_US}
+        values = {"now_us": at_us, "until_us": until_us, "full": full} | turns
+        async with self._conn.cursor(row_factory=dict_row) as cursor:
+            for query in ("claim", "claim_robot"):
+                await cursor.execute(SQL[query], values)
+                if found := await cursor.fetchall():
+                    return [Row(**(row | {"endpoint": msgspec.convert(row["endpoint"], Endpoint)})) for row in found], until_us
+        return None
 
-    async def _carry(self, row: Row, until_us: int) -> None:
+    async def _carry(self, rows: list[Row], until_us: int) -> None:
         try:
-            await self._attempt(row, until_us)
+            await self._attempt(rows, until_us)
+        except LeaseLost:
+            log.warning("the lease of %s ran out before the call; whoever holds it now sends it", rows[0].webhook_id)
         finally:
-            self._on_the_way[row.endpoint] -= 1
+            self._on_the_way[rows[0].endpoint.id] -= 1
             self.wake.set()
 
-    async def _attempt(self, row: Row, until_us: int) -> None:
+    async def _attempt(self, rows: list[Row], until_us: int) -> None:
         reply: Reply | None = None
-        attempts, error = row.attempts + 1, ""
+        error = ""
         try:
-            reply = await self._send(row)
+            reply = await self._send(rows, until_us)
         except NotListed as e:
             # Nothing has left, so nothing is counted: the row waits for the operator, and says so.
             decision = Decision(state=State.PENDING, due_us=self._clock() + UNLISTED_WAIT_US)
-            await self._finish(row, until_us, decision, row.attempts, None, e.detail)
+            for row in rows:
+                await self._finish(row, until_us, decision, row.attempts, None, e.detail)
             return
         except OutgoingError as e:
             error = e.detail
+        except (psycopg.Error, LeaseLost):
+            raise
         except Exception as e:
-            log.exception("%s could not be sent", row.webhook_id)
+            if not isinstance(e, ApiError):
+                log.exception("%s could not be sent", rows[0].webhook_id)
             error = f"无法发送 · cannot be sent: {type(e).__name__}: {e}"
-        status = reply.status if reply else None
+        for row in rows:
+            await self._judge(row, until_us, reply, error)
+
+    async def _judge(self, row: Row, until_us: int, reply: Reply | None, error: str) -> None:
+        """Store what the call came to for one of its rows."""
+        at_us, rule = self._clock(), row.endpoint.rule
+        robot = robots.ROBOTS.get(row.endpoint.kind)
+        hold_us = robots.hold_us(robot, reply.body) if robot and reply else 0
         decision = decide(
-            attempts=attempts,
-            status=status,
+            attempts=row.attempts + 1,
+            status=reply.status if reply else None,
             retry_after=reply.retry_after if reply else "",
             body=reply.body if reply else b"",
-            now_us=self._clock(),
+            now_us=at_us,
             random=self._random.random(),
+            rule=rule,
+            hold_us=hold_us,
         )
-        if status is not None and decision.state is not State.DELIVERED:
-            error = f"对方应答 HTTP {status} · the receiver answered HTTP {status}"
-        await self._finish(row, until_us, decision, attempts, status, error)
+        if reply and decision.state is not State.DELIVERED:
+            error = f"对方应答 HTTP {reply.status} · the receiver answered HTTP {reply.status}"
+            if 200 <= reply.status <= 299:
+                said = reply.body[:SHOWN_BYTES].decode("utf-8", "replace").replace("\0", "")
+                error += f"，不满足 · which is not {rule.text}: {said}"
+        until_hold_us = at_us + hold_us + robots.SPARE_US if hold_us else 0
+        await self._finish(row, until_us, decision, row.attempts + 1, reply.status if reply else None, error, until_hold_us)
 
-    async def _send(self, row: Row) -> Reply:
-        at_s = self._clock() // SECOND_US
-        headers = {
-            "webhook-id": row.webhook_id,
-            "webhook-timestamp": str(at_s),
-            "webhook-signature": sign(row.secret, row.webhook_id, at_s, row.body),
-            "content-type": "application/json",
-            "user-agent": USER_AGENT,
-        }
-        return await self._caller.post(row.url, row.body, headers)
+    async def _send(self, rows: list[Row], until_us: int) -> Reply:
+        to, first = rows[0].endpoint, rows[0]
+        body = first.mapped
+        if body is None:
+            body = endpoints.compose(to, [row.body for row in rows], self._settings.public_url)
+            if to.kind not in robots.ROBOTS and body != first.body:
+                values = {"mapped": body, "id": first.id, "until_us": until_us}
+                if await (await self._conn.execute(SQL["keep_mapped"], values)).fetchone() is None:
+                    raise LeaseLost
+        made = endpoints.request(to, first.webhook_id, body, self._clock(), self._random.randrange(10_000))
+        return await self._caller.post(made.url, made.body, made.headers)
 
-    async def _finish(self, row: Row, until_us: int, decision: Decision, attempts: int, status: int | None, error: str) -> None:
+    async def _finish(
+        self, row: Row, until_us: int, decision: Decision, attempts: int, status: int | None, error: str, hold_us: int = 0
+    ) -> None:
         at_us = self._clock()
         values = {
             "id": row.id,
@@ -153,6 +192,7 @@ class Sender:
             "error": error,
             "done_us": None if decision.state is State.PENDING else at_us,
             "disable": decision.disable,
+            "hold_us": hold_us,
         }
         cursor = await self._conn.execute(SQL["finish"], values)
         if await cursor.fetchone() is None:
@@ -192,9 +232,5 @@ async def _listen(ears: psycopg.AsyncConnection[Any], wake: asyncio.Event) -> No
 
 
 def register_endpoint(conn: psycopg.Connection[Any], name: str, url: str, secret: str) -> int:
-    """Add an endpoint by its name or bring it up to date, and return its id. Raises NotListed (URL), BadSecret."""
-    parse_url(url)
-    keys(secret)
-    row = conn.execute(SQL["register_endpoint"], {"name": name, "url": url, "secret": secret}).fetchone()
-    assert row is not None
-    return int(row[0])
+    """Add a Standard Webhook by its name or bring it up to date, and return its id. Raises NotListed (URL), BadSecret."""
+    return endpoints.register(conn, Endpoint(name=name, url=url, secret=secret))

@@ -20,7 +20,7 @@ import httpx
 
 from api.errors import ApiError
 
-MAX_REPLY_BYTES = 4096
+MAX_REPLY_BYTES = 64 * 1024  # a success rule reads the whole of it
 CONNECT_S = 5.0
 HOST = re.compile(rb"[A-Za-z0-9_.-]+")
 PUBLIC_V6 = IPv6Network("2000::/3")
@@ -54,7 +54,7 @@ class CallFailed(OutgoingError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What came back. body: its first 4 kB. retry_after: that header, "" if absent."""
+    """What came back. body: its first 64 KiB. retry_after: that header, "" if absent."""
 
     status: int
     retry_after: str

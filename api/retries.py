@@ -11,6 +11,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
+from api.success import ANY, Rule
 from gateway.clock import HOUR_US, SECOND_US
 
 FIRST_S = (2, 5, 10, 30, 60, 120, 300, 600, 1800)
@@ -40,26 +41,34 @@ class Decision:
     disable: bool = False
 
 
-def succeeded(status: int, body: bytes) -> bool:
-    """Tell whether an answer means that the receiver has taken it: any 2xx, whatever `body` (its first 4 kB) says.
-
-    The one place to change for platforms that say no inside HTTP 200. A redirect is a failure.
-    """
-    return 200 <= status <= 299
+def succeeded(status: int, body: bytes, rule: Rule = ANY) -> bool:
+    """Tell whether an answer means that the receiver has taken it: a 2xx whose `body` satisfies `rule`. A redirect is none."""
+    return 200 <= status <= 299 and rule.holds(body)
 
 
-def decide(*, attempts: int, status: int | None, retry_after: str, body: bytes, now_us: int, random: float) -> Decision:
+def decide(
+    *,
+    attempts: int,
+    status: int | None,
+    retry_after: str,
+    body: bytes,
+    now_us: int,
+    random: float,
+    rule: Rule = ANY,
+    hold_us: int = 0,
+) -> Decision:
     """Judge attempt number `attempts` (1 is the first), ended at `now_us`.
 
     status: HTTP status, None if there was no answer. retry_after: that header, "" if absent. random: in [0, 1).
+    hold_us: the least wait that the answer's body asks for.
     """
-    if status is not None and succeeded(status, body):
+    if status is not None and succeeded(status, body, rule):
         return Decision(state=State.DELIVERED)
     if status == GONE:
         return Decision(state=State.DEAD, disable=True)
     if attempts >= ATTEMPTS:
         return Decision(state=State.DEAD)
-    wait_us = max(delay_us(attempts, random), retry_after_us(retry_after, now_us))
+    wait_us = max(delay_us(attempts, random), retry_after_us(retry_after, now_us), hold_us)
     return Decision(state=State.PENDING, due_us=now_us + wait_us)
 
 

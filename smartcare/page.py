@@ -19,8 +19,7 @@ async def run(settings: Settings) -> None:
         secure_cookies=public.startswith("https://"),
     )
     async with asyncio.TaskGroup() as tasks:
-        sending = tasks.create_task(
-            delivery.run(settings.database_url, delivery.DeliverySettings(allow=settings.outgoing)), name="api.delivery"
-        )
+        leaving = delivery.DeliverySettings(allow=settings.outgoing, public_url=public)
+        sending = tasks.create_task(delivery.run(settings.database_url, leaving), name="api.delivery")
         await server(config, settings.host, settings.port).serve()
         sending.cancel()

@@ -12,6 +12,7 @@ import pytest
 
 from api import serve
 from api.app import ApiSettings
+from tests.api.outbox import Outbox
 from tests.api.seed import County
 
 
@@ -91,3 +92,11 @@ def east_staff(running: Running, town: Town) -> Iterator[httpx.Client]:
     """A member of staff of the eastern site."""
     with running.client(town.county.session(town.east_staff)) as client:
         yield client
+
+
+@pytest.fixture
+def outbox(dsn: str) -> Iterator[Outbox]:
+    """An outbox with a site to tell of."""
+    made = Outbox(dsn)
+    yield made
+    made.conn.close()

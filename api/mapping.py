@@ -1,0 +1,195 @@
+"""Turns an alert as we say it into the JSON (or form) that a platform expects, as its operator has written down.
+
+One decision: a mapping is the platform's body with JMESPath in the places of values. JMESPath reads and computes nothing else:
+no files, no loops, no code. What the field allow-list does not name is gone before a mapping sees the alert.
+
+    body:
+      alarmNo: "=to_string(data.alert_id)"       # "=…" is an expression over {type, timestamp, data}
+      alarmTime: "=local(data.begin)"            # 2026-11-22 09:30:00, Beijing time; ms(…) for milliseconds
+      level: "=code('level', data.severity)"     # from the table below; its "*" stands for anything else
+      source: smartcare                          # anything else stays as it is
+    codes:
+      level: {urgent: 1, major: 2, minor: 3}
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+import jmespath
+import msgspec
+import yaml
+from jmespath import exceptions, functions
+
+from api.errors import ApiError
+
+MAX_TEXT = 64 * 1024
+MAX_BODY = 64 * 1024
+BEIJING = ZoneInfo("Asia/Shanghai")
+
+
+class Plain(yaml.SafeLoader):
+    """YAML whose plain words are text unless JSON would read them as something else: `no`, `on`, `012` and dates stay text."""
+
+    yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012 - as its base declares it
+
+
+for _tag, _pattern, _first in (
+    ("bool", r"true|false", "tf"),
+    ("null", r"null|~|", ["n", "~", ""]),
+    ("int", r"-?(?:0|[1-9]\d*)", "-0123456789"),
+    ("float", r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?", "-0123456789"),
+):
+    Plain.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), list(_first))
+
+
+class BadMapping(ApiError):
+    """A mapping that cannot be read, or cannot be applied to an alert."""
+
+    slug = "bad-mapping"
+    status = 422
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A compiled "=…" of a mapping."""
+
+    text: str
+    compiled: Any
+
+
+class Functions(functions.Functions):
+    """What expressions may call besides JMESPath's own: `code`, `local`, `ms`."""
+
+    def __init__(self, codes: dict[str, dict[str, Any]]) -> None:
+        self._codes = codes
+
+    @functions.signature({"types": ["string"]}, {"types": ["string", "number", "boolean", "null"]})
+    def _func_code(self, table: str, key: object) -> Any:
+        if table not in self._codes:
+            raise BadMapping(f"the mapping has no table of codes {table!r}; add it under codes")
+        found = self._codes[table]
+        name = key if isinstance(key, str) else msgspec.json.encode(key).decode()
+        if name in found or "*" in found:
+            return found.get(name, found.get("*"))
+        raise BadMapping(f'the table {table!r} has no code for {name!r}; add it, or "*" for all others')
+
+    @functions.signature({"types": ["string", "null"]})
+    def _func_local(self, time: str | None) -> str | None:
+        return None if time is None else f"{_time(time).astimezone(BEIJING):%Y-%m-%d %H:%M:%S}"
+
+    @functions.signature({"types": ["string", "null"]})
+    def _func_ms(self, time: str | None) -> int | None:
+        return None if time is None else round(_time(time).timestamp() * 1000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mapping:
+    """A mapping that has been read: the body with `Expression`s in it, and its tables of codes."""
+
+    body: Any
+    codes: dict[str, dict[str, Any]]
+
+    def apply(self, event: dict[str, Any]) -> Any:
+        """Return the platform's document for an event. Raises BadMapping."""
+        return _fill(self.body, event, jmespath.Options(custom_functions=Functions(self.codes)))
+
+
+@lru_cache(maxsize=64)
+def parse(text: str) -> Mapping:
+    """Read a mapping from YAML (or JSON). Raises BadMapping."""
+    if len(text) > MAX_TEXT:
+        raise BadMapping(f"a mapping has at most {MAX_TEXT} characters, this one has {len(text)}")
+    try:
+        found = yaml.load(text, Plain)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, RecursionError) as e:
+        raise BadMapping(f"the mapping is not YAML: {e}") from None
+    if not isinstance(found, dict) or "body" not in found or not found.keys() <= {"body", "codes"}:
+        raise BadMapping("a mapping has `body` and, if needed, `codes`, and nothing else")
+    codes = found.get("codes") or {}
+    if not (isinstance(codes, dict) and all(isinstance(table, dict) for table in codes.values())):
+        raise BadMapping("`codes` is a mapping of tables, each from our word to the platform's code")
+    tables = {str(name): {_word(k): v for k, v in table.items()} for name, table in codes.items()}
+    return Mapping(body=_compile(found["body"]), codes=tables)
+
+
+def keep(event: dict[str, Any], fields: Sequence[str] | None) -> dict[str, Any]:
+    """Return the event with only these paths of its data ("alert_id", "site.code"); None keeps all of it."""
+    if fields is None:
+        return event
+    kept: dict[str, Any] = {}
+    for path in fields:
+        source, target = event["data"], kept
+        *above, last = path.split(".")
+        for name in above:
+            source = source.get(name) if isinstance(source, dict) else None
+            target = target.setdefault(name, {})
+        if isinstance(source, dict) and last in source:
+            target[last] = source[last]
+    return event | {"data": kept}
+
+
+def serialise(document: Any, *, form: bool) -> bytes:
+    """Return the document's bytes, as JSON or as a form. Raises BadMapping where it is too long or no flat form."""
+    if form:
+        if not isinstance(document, dict) or any(isinstance(v, dict | list) for v in document.values()):
+            raise BadMapping("this signer sends a form: the mapping's body is one level of names and plain values")
+        body = urlencode({k: _plain(v) for k, v in document.items() if v is not None}).encode()
+    else:
+        try:
+            body = msgspec.json.encode(document)
+        except (TypeError, ValueError) as e:
+            raise BadMapping(f"the mapped body is not JSON: {e}") from None
+    if len(body) > MAX_BODY:
+        raise BadMapping(f"the mapped body has {len(body)} bytes, at most {MAX_BODY} are sent")
+    return body
+
+
+def _compile(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {_word(k): _compile(v) for k, v in node.items()}
+    if isinstance(node, list):
+        return [_compile(v) for v in node]
+    if isinstance(node, str) and node.startswith("="):
+        try:
+            return Expression(node, jmespath.compile(node[1:]))
+        except exceptions.JMESPathError as e:
+            raise BadMapping(f"{node!r} is not a JMESPath expression: {e}") from None
+    if node is None or isinstance(node, str | bool | int | float):
+        return node
+    raise BadMapping(f"{node!r} is not a JSON value; put it in quotes")
+
+
+def _fill(node: Any, event: dict[str, Any], options: jmespath.Options) -> Any:
+    if isinstance(node, dict):
+        return {k: _fill(v, event, options) for k, v in node.items()}
+    if isinstance(node, list):
+        return [_fill(v, event, options) for v in node]
+    if isinstance(node, Expression):
+        try:
+            return node.compiled.search(event, options)
+        except exceptions.JMESPathError as e:
+            raise BadMapping(f"{node.text!r} cannot be computed: {e}") from None
+        except BadMapping as e:
+            raise BadMapping(f"{node.text!r}: {e.detail}") from None
+    return node
+
+
+def _time(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise BadMapping(f"{text!r} is not a time") from None
+
+
+def _word(key: object) -> str:
+    return key if isinstance(key, str) else msgspec.json.encode(key).decode()
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
