@@ -3,6 +3,7 @@
 from gateway.codecs.chirpstack import ChirpStack
 from gateway.codecs.contract import Codec
 from gateway.codecs.face import FaceTerminal
+from gateway.codecs.hikaccess import HikAccess
 from gateway.codecs.hikcount import HikCount
 from gateway.codecs.milesight_push import MilesightPush
 from gateway.codecs.zigbee2mqtt import Zigbee2Mqtt
@@ -10,4 +11,4 @@ from gateway.codecs.zigbee2mqtt import Zigbee2Mqtt
 
 def codecs(zone: str = "Asia/Shanghai") -> tuple[Codec, ...]:
     """Return one codec per family; zone: IANA zone of devices that say a local time without one."""
-    return (Zigbee2Mqtt(), ChirpStack(), FaceTerminal(zone), MilesightPush(zone), HikCount(zone))
+    return (Zigbee2Mqtt(), ChirpStack(), FaceTerminal(zone), MilesightPush(zone), HikCount(zone), HikAccess(zone))

@@ -14,6 +14,7 @@ from gateway.codecs.milesight import decode as decode_milesight
 from gateway.wire import Header, decode_body, encode_body, encode_frame
 from tests.gateway.codecs.test_chirpstack import envelope
 from tests.gateway.codecs.test_face import REC_PUSH
+from tests.gateway.codecs.test_hikaccess import EVENT, MULTIPART
 from tests.gateway.codecs.test_hikcount import HEARTBEAT, REAL_TIME, WINDOW
 from tests.gateway.codecs.test_milesight_push import REPORT, TRIGGER
 
@@ -36,6 +37,8 @@ VALID = [
     ("http/hikcount/hall-cam/", REAL_TIME),
     ("http/hikcount/hall-cam/", WINDOW),
     ("http/hikcount/hall-cam/", HEARTBEAT),
+    ("http/hikaccess/front/", EVENT),
+    ("http/hikaccess/front/", MULTIPART),
 ]
 SPITEFUL = [
     "NaN",
