@@ -1,4 +1,4 @@
-"""Accepted frames of one shard become columns: who, where, what is new, how many people.
+"""Accepted frames become columns: who, where, what is new, how many people.
 
     frames → gather (identities, persons, times) → fresh (repeats dropped) → complete (places, differences) → Prepared
 
@@ -6,8 +6,9 @@ One decision: pure, and columnar from the wire to COPY; the log's answers (what 
 that T1 decides when to ask.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +23,14 @@ from ingest.snapshot import Consent, Snapshot
 
 CLOCK_NEVER_SET_US = 1_577_836_800_000_000  # 2020-01-01: earlier than this project, so no clock was set
 FOREVER_US = 2**63 - 1
+NOWHERE = [(FOREVER_US, FOREVER_US, 0)]
 
 Rows = NDArray[np.void]
 Key = tuple[int, int, int, int, int]
 """(device, kind, aux, key, own time): the same observation, however often it is pushed."""
 
 ROWS = np.dtype(
-    [*COLUMNS.descr, ("raw_us", "i8"), ("received_us", "i8"), ("key", "i8"), ("source", "i4")],
+    [*COLUMNS.descr, ("raw_us", "i8"), ("received_us", "i8"), ("key", "i8"), ("source", "i4"), ("shard", "i2")],
 )
 """COLUMNS while a batch is being made, and what only the store keeps. source: index into the batch's identities."""
 
@@ -72,18 +74,20 @@ class Prepared:
         return out
 
 
-def gather(frames: Sequence[Accepted], snapshot: Snapshot, now_us: int) -> Prepared:
-    """Put the frames' rows into one array, with the register's ids. Ordinals number all rows, stored or not."""
-    read = [(f, f.body) for f in frames if f.body is not None]
-    if not read:
+def gather(frames: Mapping[int, Sequence[Accepted]], snapshot: Snapshot, now_us: int) -> Prepared:
+    """Put the rows of all shards into one array, by shard, with the register's ids. Ordinals number all of a shard's rows."""
+    shards = [(shard, f, f.body) for shard in sorted(frames) for f in frames[shard] if f.body is not None]
+    if not shards:
         return Prepared(rows=np.zeros(0, ROWS), unclaimed=[])
+    read = [(f, body) for _, f, body in shards]
     identities = [(f.gateway, identity) for f, body in read for identity in body.devices]
     wire = np.concatenate([body.rows for _, body in read])
     sizes = [len(body.rows) for _, body in read]
     rows = np.zeros(len(wire), ROWS)
     for name in ("t_us", "received_us", "raw_us", "a", "b", "key", "kind", "aux", "flags"):
         rows[name] = wire[name]
-    rows["ordinal"] = np.arange(len(wire))
+    rows["shard"] = np.repeat([shard for shard, _, _ in shards], sizes)
+    rows["ordinal"] = ordinals(rows["shard"], np.ones(len(rows), np.int64))
     rows["gateway"] = np.repeat([f.gateway for f, _ in read], sizes)
     _correct_times(rows, np.repeat([f.offset_us for f, _ in read], sizes).astype(np.int64), now_us)
     rows["source"] = wire["device"] + np.repeat(_starts([len(body.devices) for _, body in read]), sizes)
@@ -94,6 +98,12 @@ def gather(frames: Sequence[Accepted], snapshot: Snapshot, now_us: int) -> Prepa
     _identify(rows, np.where(wire["person"] == 0, 0, index), consents, now_us)
     unknown = rows["device"] == 0
     return Prepared(rows=rows[~unknown], unclaimed=_unclaimed(rows[unknown], identities))
+
+
+def ordinals(shard: NDArray[np.integer[Any]], counts: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """Return how many are counted before each item of its shard; items lie by shard. All arrays have shape (n,)."""
+    before = np.cumsum(counts, dtype=np.int64) - counts
+    return before - before[np.searchsorted(shard, shard)]
 
 
 def needed(prepared: Prepared, memory: Memory) -> list[int]:
@@ -125,8 +135,11 @@ def complete(prepared: Prepared, memory: Memory, stored: set[Key], snapshot: Sna
     keyed = rows[rows["flags"] & int(Flag.HAS_KEY) != 0]
     own = _own_time(keyed)
     near = own <= keyed["t_us"] + NEAR_US
-    for device, own_us in zip(keyed["device"][near].tolist(), own[near].tolist(), strict=True):
-        moved.high_us[device] = max(moved.high_us.get(device, memory.high_us.get(device, 0)), own_us)
+    devices, group = np.unique(keyed["device"][near], return_inverse=True)
+    newest = np.zeros(len(devices), np.int64)
+    np.maximum.at(newest, group, own[near])
+    for device, own_us in zip(devices.tolist(), newest.tolist(), strict=True):
+        moved.high_us[device] = max(memory.high_us.get(device, 0), own_us)
     return Prepared(rows=rows, unclaimed=prepared.unclaimed, repeats=repeats, moved=moved)
 
 
@@ -218,6 +231,8 @@ def _suspicious(rows: Rows, memory: Memory) -> NDArray[np.bool_]:
 def _fresh(rows: Rows, memory: Memory, stored: set[Key]) -> NDArray[np.bool_]:
     fresh = np.ones(len(rows), np.bool_)
     keyed = np.flatnonzero(rows["flags"] & int(Flag.HAS_KEY) != 0)
+    if not len(keyed):
+        return fresh
     names = [("device", "i8"), ("kind", "i8"), ("aux", "i8"), ("key", "i8"), ("own", "i8")]
     keys = np.zeros(len(keyed), names)
     for name, _ in names[:-1]:
@@ -233,14 +248,18 @@ def _fresh(rows: Rows, memory: Memory, stored: set[Key]) -> NDArray[np.bool_]:
 
 
 def _mount(rows: Rows, snapshot: Snapshot) -> None:
-    order = np.argsort(rows["device"], kind="stable")
-    devices, starts = np.unique(rows["device"][order], return_index=True)
-    for device, mine in zip(devices.tolist(), np.split(order, starts[1:]), strict=False):
-        t_us = rows["t_us"][mine]
-        place = np.zeros(len(mine), np.int32)
-        for from_us, to_us, where in snapshot.mountings.get(device, []):
-            place[(from_us <= t_us) & (t_us < to_us)] = where
-        rows["place"][mine] = place
+    """Say where devices were mounted. Nearly always it is the last mounting; only for the others all are gone through."""
+    devices, group = np.unique(rows["device"], return_inverse=True)
+    last = [snapshot.mountings.get(device, NOWHERE)[-1] for device in devices.tolist()]
+    from_us, to_us, place = (np.array(values, np.int64) for values in zip(*(last or NOWHERE), strict=True))
+    t_us = rows["t_us"]
+    held = (from_us[group] <= t_us) & (t_us < to_us[group])
+    rows["place"] = np.where(held, place[group], 0)
+    earlier = np.flatnonzero(~held)
+    for device in np.unique(rows["device"][earlier]).tolist():
+        mine = earlier[rows["device"][earlier] == device]
+        for from_one, to_one, where in snapshot.mountings.get(device, []):
+            rows["place"][mine[(from_one <= t_us[mine]) & (t_us[mine] < to_one)]] = where
 
 
 def _count(rows: Rows, memory: Memory) -> Moved:
@@ -251,8 +270,9 @@ def _count(rows: Rows, memory: Memory) -> Moved:
     d_in, d_out, moved = deltas(device=device, line=line, last=memory.totals, **columns)
     rows["d_in"][totals], rows["d_out"][totals] = d_in, d_out
     periods = np.flatnonzero(rows["kind"] == Kind.COUNT_PERIOD)
-    totalling = memory.totalling.union(rows["device"][totals].tolist())
-    mine = np.array([device not in totalling for device in rows["device"][periods].tolist()], np.bool_)
+    totalling = memory.totalling.union(np.unique(rows["device"][totals]).tolist())
+    devices, group = np.unique(rows["device"][periods], return_inverse=True)
+    mine = np.array([device not in totalling for device in devices.tolist()], np.bool_)[group]
     for name, out in (("a", "d_in"), ("b", "d_out")):
         people = rows[name][periods]
         rows[out][periods] = np.where(mine & (people >= 0) & (people <= MAX_DELTA), people, 0)

@@ -1,12 +1,11 @@
 """Messages from the broker become the work of one T1, and after its COMMIT the answers.
 
-    messages → judge topic, header, body → Work per shard → (T1) → Replies
+    arrivals → judge sender, number, body → Work per shard → (T1) → Replies
 
 One decision: everything between broker and database is decided here, told the time and without any I/O; the worker's
 shell only carries bytes and runs T1.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,11 +23,8 @@ from gateway.wire import (
     Header,
     Heartbeat,
     Refusal,
-    decode_body,
-    decode_header,
     decode_heartbeat,
     encode_message,
-    is_frame,
     parse_stream,
     stream_text,
     topic_down,
@@ -37,6 +33,7 @@ from ingest.batch import CLOCK_NEVER_SET_US, Accepted
 from ingest.clocks import TOLERATED_US, Clocks
 from ingest.columns import BlindSpan, Coverage
 from ingest.liveness import Listener
+from ingest.reading import SHARDS, Arrival, Message
 from ingest.shards import Owned
 from ingest.snapshot import Gateway, Snapshot
 from ingest.t1 import CLOCK_WRONG, Loss, Quarantined, Work
@@ -45,18 +42,8 @@ from ingest.uplink import Receiver, Verdict, credit
 AHEAD_EVERY_US = 200_000
 REFUSE_EVERY_US = 10 * SECOND_US
 QUARANTINE_EVERY_US = SECOND_US
-SHARDS = 64
 MANY = 10_000
 MAX_REASON = 200
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """What the broker delivered, and when it arrived."""
-
-    topic: str
-    payload: bytes
-    arrived_us: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,17 +99,16 @@ class Intake:
                 self.clocks.wrong_since(span.gateway, span.from_us)
         self.listener.load((gateway, state) for gateway, state in alive if gateway in new)
 
-    def plan(self, messages: Sequence[Message], now_us: int, poison: str = "") -> Plan:
-        """Judge messages in order. With `poison`, a frame's body is not believed: it is quarantined for that reason."""
+    def plan(self, arrivals: Sequence[Arrival], now_us: int, poison: str = "") -> Plan:
+        """Judge arrivals in order. With `poison`, a frame's body is not believed: it is quarantined for that reason."""
         plan = Plan()
-        for message in messages:
-            self._judge(plan, message, poison)
-        mine = [g for g in self.snapshot.gateways.values() if g.shard in self.owned and self.receiver.knows(g.id)]
-        shards = {g.id: g.shard for g in mine}
-        for change in self.listener.step(shards, now_us):
-            plan.work[shards[change.gateway]].liveness.append(change)
-        for (gateway, stream), seq in self.receiver.pending().items():
-            plan.work[shards[gateway]].cursors[gateway, stream] = seq
+        for arrival in arrivals:
+            self._judge(plan, arrival, poison)
+        if self.listener.due(now_us):
+            mine = [g for g in self.snapshot.gateways.values() if g.shard in self.owned and self.receiver.knows(g.id)]
+            shards = {g.id: g.shard for g in mine}
+            for change in self.listener.step(shards, now_us):
+                plan.work[shards[change.gateway]].liveness.append(change)
         return plan
 
     def committed(self, plan: Plan, now_us: int) -> list[Reply]:
@@ -148,33 +134,31 @@ class Intake:
         """The plan was not stored: forget what was provisional."""
         self.receiver.rollback()
 
-    def _judge(self, plan: Plan, message: Message, poison: str) -> None:
-        gateway = self._sender(plan, message)
+    def _judge(self, plan: Plan, arrival: Arrival, poison: str) -> None:
+        gateway, message = self._sender(plan, arrival), arrival.message
         if gateway is None:
             return
         self.listener.heard(gateway.id, message.arrived_us)
-        if not is_frame(message.payload):
+        header = arrival.header
+        if header is None:
             try:
                 if poison:
                     raise BadMessage(poison)
                 self._heartbeat(plan, gateway, decode_heartbeat(message.payload), message.arrived_us)
             except BadMessage as e:
                 self._unreadable(plan, gateway, message, e)
-            return
-        try:
-            header = decode_header(message.payload)
-        except BadHeader as e:
-            self._unreadable(plan, gateway, message, e)
-            self._refuse(plan, gateway.shard, gateway.code, message, e.reason, f"报文头无法识别 / frame header unreadable: {e}")
-            return
-        self._frame(plan, gateway, header, message, poison)
+        elif isinstance(header, BadHeader):
+            self._unreadable(plan, gateway, message, header)
+            text = f"报文头无法识别 / frame header unreadable: {header}"
+            self._refuse(plan, gateway.shard, gateway.code, message, header.reason, text)
+        else:
+            self._frame(plan, gateway, header, arrival, poison)
 
-    def _sender(self, plan: Plan, message: Message) -> Gateway | None:
+    def _sender(self, plan: Plan, arrival: Arrival) -> Gateway | None:
         """Find whose message it is. Who may not speak is told why, by the worker that owns the shard of the topic."""
-        parts = message.topic.split("/")
-        if len(parts) != 5 or not re.fullmatch(r"[0-9]{1,4}", parts[2]) or int(parts[2]) % SHARDS not in self.owned:
+        shard, code, message = arrival.shard, arrival.code, arrival.message
+        if shard % SHARDS not in self.owned:
             return None
-        shard, code = int(parts[2]), parts[3]
         gateway = self.snapshot.gateways.get(code)
         if gateway is None:
             text = f"网关 {code} 未登记，请在平台登记 / gateway {code} is not in the register: add it there"
@@ -189,7 +173,8 @@ class Intake:
             return gateway
         return None
 
-    def _frame(self, plan: Plan, gateway: Gateway, header: Header, message: Message, poison: str) -> None:
+    def _frame(self, plan: Plan, gateway: Gateway, header: Header, arrival: Arrival, poison: str) -> None:
+        message, body = arrival.message, arrival.body
         offered = self.receiver.offer(gateway.id, header)
         ahead = offered.verdict is Verdict.AHEAD
         if not ahead or self._allowed(plan, "ahead", gateway.id, message.arrived_us, AHEAD_EVERY_US):
@@ -197,22 +182,21 @@ class Intake:
         if offered.verdict is not Verdict.STORE:
             return
         work = plan.work[gateway.shard]
+        work.cursors[gateway.id, header.stream] = header.seq
         self.clocks.watermark(gateway.id, header.through_us, message.arrived_us)
         if offered.lost:
             first, last = offered.lost
             times = {"since_us": header.since_us, "to_us": header.through_us}
             work.losses.append(Loss(gateway=gateway.id, stream=header.stream, from_seq=first, to_seq=last, **times))
-        body: Body | None = None
-        try:
-            if poison:
-                raise BadBody(poison)
-            body = decode_body(message.payload)
-        except BadBody as e:
+        if poison:
+            body = BadBody(poison)
+        if not isinstance(body, Body):
             ids = {"gateway": gateway.id, "stream": header.stream, "seq": header.seq}
-            reason = "poison" if poison else e.reason
+            reason = "poison" if poison else BadBody.reason
             plan.quarantined.append(
-                Quarantined(topic=message.topic, reason=reason, detail=str(e), data=message.payload, **ids),
+                Quarantined(topic=message.topic, reason=reason, detail=str(body), data=message.payload, **ids),
             )
+            body = None
         work.frames.append(Accepted(gateway=gateway.id, header=header, body=body, offset_us=self.clocks.offset_us(gateway.id)))
         self._cover(work, gateway.id, header.stream, header.since_us, header.through_us, message.arrived_us)
 

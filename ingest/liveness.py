@@ -30,12 +30,15 @@ class Listener:
         """A message of a gateway arrived."""
         self._heard_us[gateway] = now_us
 
+    def due(self, now_us: int) -> bool:
+        """Tell whether a step would do anything."""
+        return now_us - self._stepped_us >= self.lost_after_us // 20
+
     def step(self, gateways: Iterable[int], now_us: int) -> list[Liveness]:
         """Return which of `gateways` are newly lost or back; told again each time until `commit` takes them over."""
-        passed_us = now_us - self._stepped_us
-        if passed_us < self.lost_after_us // 20:
+        if not self.due(now_us):
             return []
-        if passed_us > self.lost_after_us // 4:
+        if now_us - self._stepped_us > self.lost_after_us // 4:
             self.interrupted(now_us)
         self._stepped_us = now_us
         changes = []

@@ -177,8 +177,10 @@ UPDATE shard SET epoch = greatest(epoch + 1, extract(epoch FROM clock_timestamp(
 -- In the order of ids, so that two workers cannot wait for each other.
 SELECT id, epoch, pos FROM shard WHERE id = ANY(%(shards)s) ORDER BY id FOR UPDATE
 
--- name: advance_shard
-UPDATE shard SET pos = %(pos)s WHERE id = %(shard)s AND epoch = %(epoch)s
+-- name: advance_shards
+UPDATE shard SET pos = moved.pos
+FROM unnest(%(shard)s::smallint[], %(pos)s::bigint[], %(epoch)s::bigint[]) AS moved (id, pos, epoch)
+WHERE shard.id = moved.id AND shard.epoch = moved.epoch
 
 ------------------------------------------------------------------------------------------------ T1
 
@@ -240,10 +242,11 @@ RETURNING from_us
 -- name: put_coverage
 -- Extended in place, never shortened.
 INSERT INTO coverage (gateway, stream, from_us, through_us, pos, shard)
-VALUES (%(gateway)s, %(stream)s, %(from_us)s, %(through_us)s, %(pos)s, %(shard)s)
+SELECT * FROM unnest(%(gateway)s::int[], %(stream)s::bigint[], %(from_us)s::bigint[], %(through_us)s::bigint[],
+                     %(pos)s::bigint[], %(shard)s::smallint[])
 ON CONFLICT (gateway, stream) DO UPDATE SET
     through_us = greatest(coverage.through_us, EXCLUDED.through_us), pos = EXCLUDED.pos
-RETURNING from_us, through_us
+RETURNING gateway, stream, from_us, through_us
 
 -- name: put_blind
 INSERT INTO blind (gateway, source, from_us, to_us, reason, pos, shard)

@@ -6,15 +6,15 @@ One decision: when the connection breaks at COMMIT, the shard's position tells w
 question wait for a server process that is still committing.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import psycopg
+from numpy.typing import ArrayLike
 
-from ingest.batch import ROWS, Accepted, Key, Prepared, Rows, complete, gather, needed, rollups, suspects
+from ingest.batch import Accepted, Key, Prepared, Rows, complete, gather, needed, ordinals, rollups, suspects
 from ingest.columns import Batch, BlindSpan, Coverage, Liveness
 from ingest.errors import Fenced
 from ingest.memory import HORIZON_US, Memory
@@ -80,7 +80,7 @@ class Intended:
 
     positions: dict[int, int]
     batches: list[Batch]
-    prepared: list[Prepared]
+    prepared: Prepared
 
 
 class T1:
@@ -103,14 +103,15 @@ class T1:
         with self.conn.transaction():
             before = self._lock(work)
             positions = {shard: max(pos + 1, now_us) for shard, pos in before.items()}
-            prepared = {shard: self._prepare(w, snapshot, now_us) for shard, w in work.items()}
-            batches = [self._put(s, before[s], positions[s], work[s], prepared[s].rows, prepared[s]) for s in work]
-            self._copy(positions, work, prepared)
+            prepared = self._prepare(work, snapshot, now_us)
+            self._copy(positions, work, prepared.rows)
+            self._put_states(positions, work, prepared)
+            batches = self._put_batches(before, positions, work, prepared)
             for q in quarantined:
                 self._put_quarantined(q, now_us)
-            for shard, pos in positions.items():
-                self.conn.execute(QUERIES["advance_shard"], {"shard": shard, "pos": pos, "epoch": self.owned[shard].epoch})
-            self._unanswered = Intended(positions=positions, batches=batches, prepared=list(prepared.values()))
+            if positions:
+                self._advance(positions)
+            self._unanswered = Intended(positions=positions, batches=batches, prepared=prepared)
         return self._done()
 
     def settle(self) -> list[Batch] | None:
@@ -139,8 +140,7 @@ class T1:
     def _done(self) -> list[Batch]:
         done, self._unanswered = self._unanswered, None
         assert done is not None
-        for prepared in done.prepared:
-            self.memory.apply(prepared.moved)
+        self.memory.apply(done.prepared.moved)
         return done.batches
 
     def _lock(self, shards: Iterable[int]) -> dict[int, int]:
@@ -153,8 +153,8 @@ class T1:
             positions[shard] = pos
         return positions
 
-    def _prepare(self, work: Work, snapshot: Snapshot, now_us: int) -> Prepared:
-        prepared = gather(work.frames, snapshot, now_us)
+    def _prepare(self, work: Mapping[int, Work], snapshot: Snapshot, now_us: int) -> Prepared:
+        prepared = gather({shard: w.frames for shard, w in work.items()}, snapshot, now_us)
         since_us = now_us - HORIZON_US
         if unknown := needed(prepared, self.memory):
             rows = self.conn.execute(QUERIES["recent_rows"], {"devices": unknown, "since_us": since_us}).fetchall()
@@ -165,10 +165,43 @@ class T1:
             stored = {(d, k, x, key, own) for d, k, x, key, own in self.conn.execute(QUERIES["keyed_rows"], values).fetchall()}
         return complete(prepared, self.memory, stored, snapshot)
 
-    def _put(self, shard: int, prev: int, pos: int, work: Work, rows: Rows, prepared: Prepared) -> Batch:
+    def _put_states(self, positions: Mapping[int, int], work: Mapping[int, Work], prepared: Prepared) -> None:
+        """Write what has one row for each gateway, device or place, in the order of keys."""
         for u in prepared.unclaimed:
             values = {"gateway": u.gateway, "identity": u.identity, "first_us": u.first_us, "last_us": u.last_us}
             self.conn.execute(QUERIES["put_unclaimed"], values | {"events": u.events, "kinds": u.kinds})
+        cursors = sorted((gateway, stream, seq) for w in work.values() for (gateway, stream), seq in w.cursors.items())
+        self._put_many("put_cursors", ("gateway", "stream", "seq"), cursors)
+        added = rollups(prepared.rows)
+        if len(added["place"]):
+            self.conn.execute(QUERIES["add_rollups"], {name: values.tolist() for name, values in added.items()})
+
+    def _put_batches(
+        self, before: Mapping[int, int], positions: Mapping[int, int], work: Mapping[int, Work], prepared: Prepared
+    ) -> list[Batch]:
+        """Write the rest of each shard's work. Returns what the analyzer gets."""
+        # Losses begin where coverage ended, so they come before it is extended.
+        blind = {shard: self._put_changes(shard, positions[shard], w) for shard, w in work.items()}
+        coverage = self._put_coverage(positions, work)
+        rows, columns = prepared.rows, prepared.columns()
+        starts = np.searchsorted(rows["shard"], list(work)).tolist()
+        ends = np.searchsorted(rows["shard"], list(work), side="right").tolist()
+        return [
+            Batch(
+                shard=shard,
+                prev=before[shard],
+                pos=positions[shard],
+                rows=columns[start:end],
+                coverage=coverage[shard],
+                blind=blind[shard],
+                liveness=sorted(w.liveness, key=lambda v: v.gateway),
+                inputs=w.inputs[1] if w.inputs else None,
+            )
+            for (shard, w), start, end in zip(work.items(), starts, ends, strict=True)
+        ]
+
+    def _put_changes(self, shard: int, pos: int, work: Work) -> list[BlindSpan]:
+        """Write what seldom changes. Returns the blind spans, those of losses among them."""
         blind = dict(work.blind) | {(b.gateway, b.source, b.from_us): b for b in self._put_losses(pos, work.losses)}
         blind = dict(sorted(blind.items()))
         for b in blind.values():
@@ -180,20 +213,20 @@ class T1:
         if work.inputs:
             version, body = work.inputs
             self.conn.execute(QUERIES["put_inputs"], {"shard": shard, "pos": pos, "version": version, "body": body})
-        if work.cursors:
-            keys = list(work.cursors)
-            values = {"gateway": [g for g, _ in keys], "stream": [s for _, s in keys], "seq": list(work.cursors.values())}
-            self.conn.execute(QUERIES["put_cursors"], values)
-        return Batch(
-            shard=shard,
-            prev=prev,
-            pos=pos,
-            rows=prepared.columns(),
-            coverage=self._put_coverage(shard, pos, work.coverage),
-            blind=list(blind.values()),
-            liveness=sorted(work.liveness, key=lambda v: v.gateway),
-            inputs=work.inputs[1] if work.inputs else None,
-        )
+        return list(blind.values())
+
+    def _put_many(self, query: str, names: Sequence[str], rows: Sequence[Sequence[int]]) -> psycopg.Cursor[Any] | None:
+        """Run a query that takes one array for each name; nothing where there are no rows."""
+        if not rows:
+            return None
+        columns = zip(*rows, strict=True)
+        return self.conn.execute(QUERIES[query], {name: list(c) for name, c in zip(names, columns, strict=True)})
+
+    def _advance(self, positions: Mapping[int, int]) -> None:
+        rows = [(shard, pos, self.owned[shard].epoch) for shard, pos in positions.items()]
+        done = self._put_many("advance_shards", ("shard", "pos", "epoch"), rows)
+        assert done is not None
+        assert done.rowcount == len(positions), "a locked shard has changed"
 
     def _put_losses(self, pos: int, losses: list[Loss]) -> Iterable[BlindSpan]:
         """A lost range is a named loss, and a time in which the gateway may have heard what nobody will ever know."""
@@ -204,13 +237,20 @@ class T1:
             assert row is not None
             yield BlindSpan(gateway=loss.gateway, source="", from_us=row[0], to_us=max(loss.to_us, row[0]), reason=FRAMES_LOST)
 
-    def _put_coverage(self, shard: int, pos: int, coverage: Mapping[tuple[int, int], Coverage]) -> list[Coverage]:
-        stored = []
-        for (gateway, stream), c in sorted(coverage.items()):
-            values = {"gateway": gateway, "stream": stream, "from_us": c.from_us, "through_us": c.through_us}
-            row = self.conn.execute(QUERIES["put_coverage"], values | {"pos": pos, "shard": shard}).fetchone()
-            assert row is not None
-            stored.append(Coverage(gateway=gateway, stream=stream, from_us=row[0], through_us=row[1]))
+    def _put_coverage(self, positions: Mapping[int, int], work: Mapping[int, Work]) -> dict[int, list[Coverage]]:
+        """Extend coverage. Returns it as it is now, by shard, sorted by gateway and stream."""
+        stored: dict[int, list[Coverage]] = {shard: [] for shard in work}
+        names = ("gateway", "stream", "from_us", "through_us", "pos", "shard")
+        rows = [
+            (gateway, stream, c.from_us, c.through_us, positions[shard], shard)
+            for shard, w in work.items()
+            for (gateway, stream), c in w.coverage.items()
+        ]
+        shard_of = {(gateway, stream): shard for shard, w in work.items() for gateway, stream in w.coverage}
+        if found := self._put_many("put_coverage", names, sorted(rows)):
+            for gateway, stream, from_us, through_us in sorted(found.fetchall()):
+                extended = Coverage(gateway=gateway, stream=stream, from_us=from_us, through_us=through_us)
+                stored[shard_of[gateway, stream]].append(extended)
         return stored
 
     def _put_quarantined(self, q: Quarantined, now_us: int) -> None:
@@ -218,27 +258,26 @@ class T1:
         values |= {"reason": q.reason, "detail": q.detail.replace("\0", "")[:1000], "data": q.data[:QUARANTINE_BYTES]}
         self.conn.execute(QUERIES["put_quarantine"], values)
 
-    def _copy(self, positions: Mapping[int, int], work: Mapping[int, Work], prepared: Mapping[int, Prepared]) -> None:
-        frames: dict[str, list[int]] = defaultdict(list)
-        for shard, w in work.items():
-            first = 0
-            for f in w.frames:
-                events = 0 if f.body is None else len(f.body.rows)
-                values = (positions[shard], shard, first, events, f.gateway, f.header.stream, f.header.seq, f.header.through_us)
-                for name, value in zip(FRAME.columns, values, strict=True):
-                    frames[name].append(value)
-                first += events
-        FRAME.write(self.conn, frames, len(frames["pos"]))
-        rows = np.concatenate([np.zeros(0, ROWS), *(p.rows for p in prepared.values())])
-        counts = [len(p.rows) for p in prepared.values()]
-        shards = np.repeat(np.array(list(prepared), np.int64), counts)
-        pos = np.repeat(np.array([positions[s] for s in prepared], np.int64), counts)
-        is_passage = rows["kind"] == PASSAGE_KIND
-        lag_ms = np.clip((rows["received_us"] - rows["t_us"]) // 1000, -MAX_LAG_MS, MAX_LAG_MS)
-        columns = {name: rows[name] for name in rows.dtype.names or ()} | {"shard": shards, "pos": pos, "lag_ms": lag_ms}
+    def _copy(self, positions: Mapping[int, int], work: Mapping[int, Work], rows: Rows) -> None:
+        frames = [
+            (positions[shard], shard, 0 if f.body is None else len(f.body.rows), f.gateway, f.header)
+            for shard, w in work.items()
+            for f in w.frames
+        ]
+        if frames:
+            pos, shard, events, gateway, headers = zip(*frames, strict=True)
+            values: dict[str, ArrayLike] = {"pos": pos, "shard": shard, "events": events, "gateway": gateway}
+            values["first"] = ordinals(np.array(shard), np.array(events))
+            values |= {name: [getattr(h, name) for h in headers] for name in ("stream", "seq", "through_us")}
+            FRAME.write(self.conn, values, len(frames))
+        which = np.searchsorted(list(positions), rows["shard"])
+        columns = {name: rows[name] for name in rows.dtype.names or ()}
+        columns["pos"] = np.array(list(positions.values()) or [0], np.int64)[which]
+        columns["lag_ms"] = np.clip((rows["received_us"] - rows["t_us"]) // 1000, -MAX_LAG_MS, MAX_LAG_MS)
         columns |= {"method": rows["aux"], "result": rows["a"], "list_role": rows["b"]}
+        is_passage = rows["kind"] == PASSAGE_KIND
         for table, mine in ((EVENT, ~is_passage), (PASSAGE, is_passage)):
-            table.write(self.conn, {name: columns[name][mine] for name in table.columns}, int(mine.sum()))
-        added = rollups(rows)
-        if len(added["place"]):
-            self.conn.execute(QUERIES["add_rollups"], {name: values.tolist() for name, values in added.items()})
+            if mine.all():
+                table.write(self.conn, columns, len(rows))
+            elif mine.any():
+                table.write(self.conn, {name: columns[name][mine] for name in table.columns}, int(mine.sum()))

@@ -37,6 +37,9 @@ class Offered:
     lost: tuple[int, int] | None = None
 
 
+STORE, DUPLICATE, AHEAD = (Offered(verdict=verdict) for verdict in Verdict)
+
+
 class Receiver:
     """The cursors of the gateways of the shards that this worker owns."""
 
@@ -57,14 +60,14 @@ class Receiver:
         key = gateway, header.stream
         cursor = self._pending.get(key, self.cursor(*key))
         if header.seq <= cursor:
-            return Offered(verdict=Verdict.DUPLICATE)
+            return DUPLICATE
         lost = None
         if header.seq > cursor + 1:
             if header.oldest != header.seq:
-                return Offered(verdict=Verdict.AHEAD)
+                return AHEAD
             lost = cursor + 1, header.seq - 1  # the gateway itself no longer holds them: nobody ever will
         self._pending[key] = header.seq
-        return Offered(verdict=Verdict.STORE, lost=lost)
+        return Offered(verdict=Verdict.STORE, lost=lost) if lost else STORE
 
     def pending(self) -> dict[tuple[int, int], int]:
         """Return the cursors {(gateway, stream): seq} that the batch being built must write."""

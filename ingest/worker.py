@@ -1,10 +1,11 @@
 """The ingest worker: carries messages from the broker through T1, and answers back.
 
-    broker → listen → queue → store loop ⇄ PostgreSQL (in a thread) → answers → broker
-                                   └→ sink: committed batches, for the analyzer
+    broker → listen → queue → read (in a thread) → store loop ⇄ PostgreSQL (in a thread) → answers → broker
+                                                       └→ sink: committed batches, for the analyzer
 
-One decision: there is one store loop and one transaction at a time. When anything that must not break breaks, the session
-ends and a new one begins from what the store says, with new epochs; gateways send again whatever was not answered.
+One decision: there is one store loop and one transaction at a time; the next batch is read meanwhile. When anything that
+must not break breaks, the session ends and a new one begins from what the store says, with new epochs; gateways send again
+whatever was not answered.
 """
 
 import asyncio
@@ -23,7 +24,8 @@ from ingest import snapshot as register
 from ingest.columns import Batch, BlindSpan
 from ingest.errors import IngestError
 from ingest.inputs import Inputs, decode, encode
-from ingest.intake import Intake, Message, Plan, Reply
+from ingest.intake import Intake, Plan, Reply
+from ingest.reading import Arrival, Message, read
 from ingest.shards import ALL, Owned, Shards
 from ingest.store.queries import Queries
 from ingest.store.schema import ensure_partitions
@@ -86,8 +88,11 @@ class _Session:
         self.config, self.sink, self.ready = config, sink, ready
         # Full: the newest message is dropped; nobody answers it, so its gateway sends it again.
         self.queue: asyncio.Queue[Message] = asyncio.Queue(QUEUE_MESSAGES)
+        # Full: reading waits, and the queue before it fills.
+        self.arrivals: asyncio.Queue[list[Arrival]] = asyncio.Queue(1)
         self.client: aiomqtt.Client | None = None
         self.interrupted = False
+        self.owning = asyncio.Event()
 
     async def run(self) -> None:
         """Run until something breaks; raises an exception group."""
@@ -95,6 +100,7 @@ class _Session:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen(), name="ingest.listen")
+                tasks.create_task(self._read(store), name="ingest.read")
                 tasks.create_task(self._write(store), name="ingest.store")
         finally:
             self.ready({})
@@ -123,32 +129,42 @@ class _Session:
             except asyncio.QueueFull:
                 self.interrupted = True  # who is not heard because of us is not lost
 
-    async def _gather(self, idle_s: float) -> list[Message]:
+    async def _gather(self) -> list[Message]:
         """Wait for a message, a little longer for more, and take what is there."""
-        messages: list[Message] = []
-        try:
-            async with asyncio.timeout(idle_s):
-                messages.append(await self.queue.get())
-            await asyncio.sleep(GATHER_S)
-        except TimeoutError:
-            pass
+        messages = [await self.queue.get()]
+        await asyncio.sleep(GATHER_S)
         while len(messages) < BATCH_MESSAGES and not self.queue.empty():
             messages.append(self.queue.get_nowait())
         return messages
 
+    async def _read(self, store: "_Store") -> None:
+        await self.owning.wait()  # what is for nobody's shards is not read
+        while True:
+            await self.arrivals.put(await asyncio.to_thread(read, await self._gather(), store.shards.owned))
+
+    async def _next(self, idle_s: float) -> list[Arrival]:
+        """Return what was read next, nothing when nothing came for a while."""
+        try:
+            async with asyncio.timeout(idle_s):
+                return await self.arrivals.get()
+        except TimeoutError:
+            return []
+
     async def _write(self, store: "_Store") -> None:
         idle_s = min(IDLE_S, self.config.lost_after_s / 10)
         owned: dict[int, Owned] | None = None
+        arrivals: list[Arrival] = []
         while True:
-            messages = await self._gather(idle_s)
             interrupted, self.interrupted = self.interrupted or self.client is None, False
-            batches, replies = await asyncio.to_thread(store.cycle, messages, now_us(), interrupted)
+            batches, replies = await asyncio.to_thread(store.cycle, arrivals, now_us(), interrupted)
             if owned != store.shards.owned:
                 owned = dict(store.shards.owned)
                 self.ready(owned)
+                self.owning.set()
             for batch in batches:
                 self.sink(batch)
             await self._publish(replies)
+            arrivals = await self._next(idle_s)
 
     async def _publish(self, replies: list[Reply]) -> None:
         client = self.client
@@ -183,18 +199,18 @@ class _Store:
         self.t1.close()
         self.shards.close()
 
-    def cycle(self, messages: list[Message], now: int, interrupted: bool) -> tuple[list[Batch], list[Reply]]:
-        """Do what is due, then store and judge `messages`. Returns committed batches and what to publish.
+    def cycle(self, arrivals: list[Arrival], now: int, interrupted: bool) -> tuple[list[Batch], list[Reply]]:
+        """Do what is due, then store and judge `arrivals`. Returns committed batches and what to publish.
 
         Raises Fenced, ShardsLost, psycopg.Error: the session is over.
         """
         if interrupted:
             self.intake.listener.interrupted(now)
         self._maintain(now)
-        return self._store(messages, now)
+        return self._store(arrivals, now)
 
-    def _store(self, messages: list[Message], now: int, poison: str = "") -> tuple[list[Batch], list[Reply]]:
-        plan = self.intake.plan(messages, now, poison)
+    def _store(self, arrivals: list[Arrival], now: int, poison: str = "") -> tuple[list[Batch], list[Reply]]:
+        plan = self.intake.plan(arrivals, now, poison)
         for shard, inputs in self._due.items():
             plan.work[shard].inputs = inputs
         try:
@@ -204,21 +220,21 @@ class _Store:
         except Exception as e:
             # Supervises the batch: whichever message T1 cannot live with is found and quarantined, alone.
             self.intake.failed()
-            if poison or not messages:
+            if poison or not arrivals:
                 raise
-            log.exception("a batch of %d messages failed; they are stored one by one", len(messages))
-            return self._one_by_one(messages, now, f"{type(e).__name__}: {e}")
+            log.exception("a batch of %d messages failed; they are stored one by one", len(arrivals))
+            return self._one_by_one(arrivals, now, f"{type(e).__name__}: {e}")
         for shard, (_, body) in self._due.items():
             self._told[shard] = msgspec.structs.replace(decode(body), version=0)
         self._due.clear()
         return batches, self.intake.committed(plan, now)
 
-    def _one_by_one(self, messages: list[Message], now: int, error: str) -> tuple[list[Batch], list[Reply]]:
-        if len(messages) == 1:
-            return self._store(messages, now, poison=error)
+    def _one_by_one(self, arrivals: list[Arrival], now: int, error: str) -> tuple[list[Batch], list[Reply]]:
+        if len(arrivals) == 1:
+            return self._store(arrivals, now, poison=error)
         batches, replies = [], []
-        for message in messages:
-            more_batches, more_replies = self._store([message], now)
+        for arrival in arrivals:
+            more_batches, more_replies = self._store([arrival], now)
             batches += more_batches
             replies += more_replies
         return batches, replies

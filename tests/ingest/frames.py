@@ -9,7 +9,8 @@ import psycopg
 from gateway.events import Event, Flag, Kind, Method, Result
 from gateway.wire import Header, encode_body, encode_frame, topic_up
 from ingest.columns import Batch
-from ingest.intake import Message, Reply
+from ingest.intake import Reply
+from ingest.reading import Message, read
 from ingest.worker import WorkerConfig, _Store
 
 NOW_US = 1_795_000_000_000_000
@@ -62,7 +63,7 @@ class Store:
 
     def take(self, *messages: Message, now_us: int = NOW_US) -> list[Reply]:
         """One cycle. Returns the replies."""
-        batches, replies = self.worker.cycle(list(messages), now_us, False)
+        batches, replies = self.worker.cycle(read(messages), now_us, False)
         self.batches += batches
         return replies
 

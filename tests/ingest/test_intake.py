@@ -6,7 +6,8 @@ import pytest
 
 from gateway.wire import Answer, Blind, Config, Down, Heartbeat, Refusal, decode_down, encode_message, stream_text
 from ingest.columns import BlindSpan, Coverage
-from ingest.intake import Intake, Message, Plan
+from ingest.intake import Intake, Plan
+from ingest.reading import Message, read
 from ingest.shards import Owned
 from ingest.snapshot import Consent, Gateway, Snapshot
 from ingest.uplink import BACKLOG_WINDOW_BYTES, LIVE_WINDOW_BYTES
@@ -45,7 +46,7 @@ def beat(sender: Sender, seq: int, later_us: int = 0, sent_us: int | None = None
 
 def store(intake: Intake, *messages: Message, later_us: int = 0) -> tuple[Plan, list[Down]]:
     """Plan and commit. Returns the plan and what is said."""
-    plan = intake.plan(list(messages), NOW_US + later_us)
+    plan = intake.plan(read(messages), NOW_US + later_us)
     return plan, [decode_down(r.payload) for r in intake.committed(plan, NOW_US + later_us)]
 
 
@@ -64,7 +65,7 @@ def test_who_may_not_speak_is_told_why_by_the_owner_of_the_topics_shard(
     intake: Intake, code: str, shard: int, reason: str | None
 ) -> None:
     sender = Sender(code, shard)
-    plan = intake.plan([sender.frame(contact(NOW_US, 1)), sender.frame(contact(NOW_US, 0))], NOW_US)
+    plan = intake.plan(read([sender.frame(contact(NOW_US, 1)), sender.frame(contact(NOW_US, 0))]), NOW_US)
     assert not any(plan.work.values())
     replies = intake.committed(plan, NOW_US)
     assert [r.topic for r in replies] == ([f"care/v1/{shard}/{code}/down"] if reason else [])
@@ -107,7 +108,7 @@ def test_a_repeat_and_a_frame_ahead_are_answered_with_the_cursor_the_latter_not_
 def test_what_failed_is_planned_again_and_was_not_said(intake: Intake) -> None:
     sender = Sender(stream=0xB2)
     frame = sender.frame(contact(NOW_US, 1))
-    assert intake.plan([frame], NOW_US).work[3].cursors == {(1, 0xB2): 1}
+    assert intake.plan(read([frame]), NOW_US).work[3].cursors == {(1, 0xB2): 1}
     intake.failed()
     plan, said = store(intake, frame)
     assert plan.work[3].cursors == {(1, 0xB2): 1}

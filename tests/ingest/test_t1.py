@@ -14,7 +14,8 @@ from gateway.events import Event, Flag, Kind, Result
 from gateway.wire import Answer, decode_down
 from ingest.columns import Coverage
 from ingest.errors import Fenced, ShardsLost
-from ingest.intake import Message, Reply
+from ingest.intake import Reply
+from ingest.reading import Message, read
 from smartcare.embedded import postgres
 from tests.ingest.frames import FACE, MINUTE_US, NOW_US, TOKEN, Sender, Store, contact, counts, passage, store, stored, total
 
@@ -64,7 +65,7 @@ def test_a_transaction_that_fails_leaves_nothing_behind_and_is_repeated(conn: Co
         s.take(sender.frame(total(NOW_US, 10)))
         conn.execute("ALTER TABLE rollup_hour ADD CONSTRAINT broken CHECK (people_in < 5)")
         frame = sender.frame(total(NOW_US + MINUTE_US, 40))
-        plan = s.worker.intake.plan([frame], NOW_US)
+        plan = s.worker.intake.plan(read([frame]), NOW_US)
         with pytest.raises(psycopg.errors.CheckViolation):
             s.worker.t1.write(plan.work, [], s.worker.intake.snapshot, NOW_US)
         s.worker.intake.failed()

@@ -15,7 +15,7 @@ from gateway.wire import Answer, Blind, Config, Down, Heartbeat, Refusal, decode
 from ingest import register
 from ingest.columns import Batch
 from ingest.inputs import decode
-from ingest.intake import Message
+from ingest.reading import Message
 from ingest.shards import Shards
 from ingest.worker import WorkerConfig, run
 from smartcare.embedded import nats
