@@ -205,12 +205,13 @@ class DoorMessageRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadRow:
-    """A push that was given up."""
+    """A push that was given up. enabled: its endpoint has not asked for no more."""
 
     id: int
     alert: int
     version: int
     endpoint: str
+    enabled: bool
     attempts: int
     last_status: int | None
     last_error: str

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from analytics import reasons
-from api import acting, reading
+from api import acting, deadletters, reading
 from api.access import Actor, Reader
 from api.console import console
 from api.errors import BadRequest, NotFound
@@ -134,6 +134,29 @@ class Resolve(Acknowledge):
     note: str = Field(default="", max_length=acting.MAX_NOTE)
 
 
+class DeadLetter(BaseModel):
+    """A push that was given up. enabled: false where its endpoint has answered 410."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    alert: int
+    version: int
+    endpoint: str
+    enabled: bool
+    attempts: int
+    last_status: int | None
+    last_error: str
+    done_us: int | None
+
+
+class SentAgain(BaseModel):
+    """What became of a dead letter: it waits to be sent, or a newer version of its alert has replaced it."""
+
+    id: int
+    state: Literal["pending", "superseded"]
+
+
 def _alert(row: reading.AlertRow) -> Alert:
     text = {lang: reasons.render(row.rule, row.reason, lang, row.zone) for lang in ("zh", "en")}
     fields = {name: getattr(row, name) for name in Alert.model_fields if name != "text"}
@@ -241,6 +264,22 @@ async def resolve(request: Request, who: Actor, number: int, body: Resolve) -> A
     async with console(request).pool.connection() as conn:
         await acting.resolve(conn, who, number, body.version, body.outcome, body.note, now_us())
         return _alert(await _found(conn, who.site, number))
+
+
+@router.get("/dead-letters")
+async def dead_letters(request: Request, who: Reader) -> list[DeadLetter]:
+    """Pushes that were given up, newest first; for administrators, empty for others."""
+    if who.role != "admin":
+        return []
+    async with console(request).pool.connection() as conn:
+        return [DeadLetter.model_validate(row) for row in await reading.dead_letters(conn)]
+
+
+@router.post("/dead-letters/{number}/send-again")
+async def send_again(request: Request, who: Actor, number: int) -> SentAgain:
+    """Send a dead letter again and turn its endpoint back on; administrators only."""
+    async with console(request).pool.connection() as conn:
+        return SentAgain.model_validate({"id": number, "state": await deadletters.send_again(conn, who, number, now_us())})
 
 
 async def _found(conn: reading.Connection, own: int | None, number: int) -> reading.AlertRow:

@@ -1,13 +1,14 @@
 """Devices, and what is needed seldom: account, display, pushes that were given up."""
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
-from api import reading
-from api.access import Reader
+from api import deadletters, reading
+from api.access import Actor, Reader
 from api.console import console
 from api.web import views
 from api.web.page import say_for, show
+from gateway.clock import now_us
 
 router = APIRouter(include_in_schema=False)
 
@@ -38,3 +39,11 @@ async def more(request: Request, who: Reader) -> Response:
         async with console(request).pool.connection() as conn:
             counts, dead = await reading.push_counts(conn), await reading.dead_letters(conn)
     return show(request, "more.html", who=who, here="more", counts=counts, dead=dead)
+
+
+@router.post("/more/dead-letters/{number}/send-again")
+async def send_again(request: Request, who: Actor, number: int) -> Response:
+    """Send a dead letter again, from the form."""
+    async with console(request).pool.connection() as conn:
+        await deadletters.send_again(conn, who, number, now_us())
+    return RedirectResponse("/more", 303)
