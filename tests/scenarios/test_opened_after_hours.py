@@ -66,6 +66,17 @@ def test_an_event_that_comes_after_its_watermark_is_found_all_the_same() -> None
     day.expect(AFTER_HOURS, Phase.END, at="02:55")
 
 
+def test_an_event_of_the_night_that_comes_in_the_day_is_found_all_the_same() -> None:
+    day = night().at("07:40").opens().at("07:41").closes().at("09:00").expect_nothing().opens(t="02:40")
+    day.expect(AFTER_HOURS, at="02:40")
+    day.expect(AFTER_HOURS, Phase.END, at="02:55")
+
+
+def test_an_event_from_a_clock_that_runs_ahead_waits_for_its_time() -> None:
+    day = night().at("02:40").opens(t="02:41").expect_nothing().at("02:42")
+    day.expect(AFTER_HOURS, at="02:41")
+
+
 def test_a_weekend_and_a_closed_day_are_after_hours_all_day() -> None:
     day = Day(inputs(ALL, alive_us=PATIENT), date="2026-03-07", since="02:00").at("10:00").opens()  # a Saturday
     day.expect(AFTER_HOURS, at="10:00")
