@@ -6,23 +6,24 @@
 import asyncio
 import sys
 import time
-from urllib.parse import urlsplit
 
-import aiomqtt
+from ingest.broker import connected
 
 
 async def main(url: str, wanted: int) -> None:
     """Count until `wanted` messages have come."""
-    at = urlsplit(url)
-    async with aiomqtt.Client(at.hostname or "", at.port or 0, username=at.username, password=at.password) as client:
-        await client.subscribe("care/v1/+/+/up", qos=0)
+    heard, began, all_heard = 0, 0.0, asyncio.Event()
+
+    def receive(topic: str, payload: bytes) -> None:
+        nonlocal heard, began
+        began = began or time.perf_counter()
+        heard += 1
+        if heard == wanted:
+            all_heard.set()
+
+    async with connected(url, "care/v1/+/+/up", receive):
         print("ready", flush=True)
-        heard, began = 0, 0.0
-        async for _ in client.messages:
-            heard += 1
-            began = began or time.perf_counter()
-            if heard == wanted:
-                break
+        await all_heard.wait()
         print(time.perf_counter() - began, flush=True)
 
 

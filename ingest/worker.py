@@ -10,17 +10,15 @@ whatever was not answered.
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
 
-import aiomqtt
 import msgspec
 import psycopg
 
 from gateway.clock import HOUR_US, SECOND_US, now_us
 from ingest import snapshot as register
+from ingest.broker import BrokerAway, Link, connected
 from ingest.columns import Batch, BlindSpan
 from ingest.errors import IngestError
 from ingest.inputs import Inputs, decode, encode
@@ -37,7 +35,6 @@ QUEUE_MESSAGES = 20_000
 BATCH_MESSAGES = 2000
 GATHER_S = 0.02
 IDLE_S = 1.0
-KEEPALIVE_S = 15  # a broker that is gone is noticed long before the gateways' silence counts
 REGISTER_EVERY_US = SECOND_US // 2
 SHARDS_EVERY_US = 5 * SECOND_US
 PARTITIONS_EVERY_US = HOUR_US
@@ -90,7 +87,7 @@ class _Session:
         self.queue: asyncio.Queue[Message] = asyncio.Queue(QUEUE_MESSAGES)
         # Full: reading waits, and the queue before it fills.
         self.arrivals: asyncio.Queue[list[Arrival]] = asyncio.Queue(1)
-        self.client: aiomqtt.Client | None = None
+        self.link: Link | None = None
         self.interrupted = False
         self.owning = asyncio.Event()
 
@@ -110,24 +107,22 @@ class _Session:
         failures = 0
         while True:
             try:
-                async with _client(self.config.mqtt_url) as client:
-                    await client.subscribe(UP, qos=0)
-                    self.client, failures = client, 0
-                    async for message in client.messages:
-                        self._enqueue(message)
-            except aiomqtt.MqttError as e:
+                async with connected(self.config.mqtt_url, UP, self._enqueue) as link:
+                    self.link, failures = link, 0
+                    await link.lost()
+                    log.warning("the broker is away: the connection was lost")
+            except BrokerAway as e:
                 log.warning("the broker is away: %s", e)
             finally:
-                self.client = None
+                self.link = None
             await asyncio.sleep(PATIENCE_S[min(failures, len(PATIENCE_S) - 1)])
             failures += 1
 
-    def _enqueue(self, message: aiomqtt.Message) -> None:
-        if isinstance(message.payload, bytes):
-            try:
-                self.queue.put_nowait(Message(topic=message.topic.value, payload=message.payload, arrived_us=now_us()))
-            except asyncio.QueueFull:
-                self.interrupted = True  # who is not heard because of us is not lost
+    def _enqueue(self, topic: str, payload: bytes) -> None:
+        try:
+            self.queue.put_nowait(Message(topic=topic, payload=payload, arrived_us=now_us()))
+        except asyncio.QueueFull:
+            self.interrupted = True  # who is not heard because of us is not lost
 
     async def _gather(self) -> list[Message]:
         """Wait for a message, a little longer for more, and take what is there."""
@@ -155,7 +150,7 @@ class _Session:
         owned: dict[int, Owned] | None = None
         arrivals: list[Arrival] = []
         while True:
-            interrupted, self.interrupted = self.interrupted or self.client is None, False
+            interrupted, self.interrupted = self.interrupted or self.link is None, False
             batches, replies = await asyncio.to_thread(store.cycle, arrivals, now_us(), interrupted)
             if owned != store.shards.owned:
                 owned = dict(store.shards.owned)
@@ -163,18 +158,13 @@ class _Session:
                 self.owning.set()
             for batch in batches:
                 self.sink(batch)
-            await self._publish(replies)
+            self._publish(replies)
             arrivals = await self._next(idle_s)
 
-    async def _publish(self, replies: list[Reply]) -> None:
-        client = self.client
-        if client is None:
-            return  # gateways ask again
-        try:
+    def _publish(self, replies: list[Reply]) -> None:
+        if self.link:  # else gateways ask again
             for reply in replies:
-                await client.publish(reply.topic, reply.payload, qos=0)
-        except aiomqtt.MqttError as e:
-            log.warning("answers were not sent: %s", e)
+                self.link.publish(reply.topic, reply.payload)
 
 
 class _Store:
@@ -296,19 +286,3 @@ class _Store:
                 self._due.pop(shard, None)
             else:
                 self._due[shard] = version, body
-
-
-def _client(url: str) -> aiomqtt.Client:
-    parts = urlsplit(url)
-    secure = parts.scheme == "mqtts"
-    return aiomqtt.Client(
-        parts.hostname or "127.0.0.1",
-        parts.port or (8883 if secure else 1883),
-        username=unquote(parts.username) if parts.username else None,
-        password=unquote(parts.password) if parts.password else None,
-        tls_context=ssl.create_default_context() if secure else None,
-        clean_session=True,
-        timeout=10,
-        keepalive=KEEPALIVE_S,
-        max_queued_incoming_messages=QUEUE_MESSAGES,
-    )
