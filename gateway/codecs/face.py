@@ -30,8 +30,8 @@ PREFIX = "mqtt/face/"
 SNAP_KEYS = 1 << 62
 """Added to the numbers of snaps, which count apart from those of records."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_RESULTS = {1: Result.ALLOWED, 2: Result.REFUSED}
-_ROLES = {0: ListRole.ALLOW_LIST, 1: ListRole.BLOCK_LIST}
+RESULTS = {1: Result.ALLOWED, 2: Result.REFUSED}
+ROLES = {0: ListRole.ALLOW_LIST, 1: ListRole.BLOCK_LIST}
 
 
 class _Info(msgspec.Struct, frozen=True):
@@ -112,7 +112,7 @@ def _passage(push: _Push, number: str, at: Moment, persons: Persons, payload: by
     status = 0 if snap else integer(info.VerifyStatus)
     if status is None:
         return Decoded(replies=(ack,), reject=reject("bad_status", payload))
-    result = _RESULTS.get(status, Result.STRANGER)
+    result = RESULTS.get(status, Result.STRANGER)
     role = ListRole.UNKNOWN if snap else _role(info)
     late = integer(info.Sendintime) == 0 or integer(info.PushType) == 2
     flags = Flag.HAS_KEY | (Flag.LATE if late else NO_FLAGS)
@@ -125,7 +125,7 @@ def _passage(push: _Push, number: str, at: Moment, persons: Persons, payload: by
 
 def _role(info: _Info) -> ListRole:
     number = integer(info.PersonType)
-    return ListRole.UNKNOWN if number is None else _ROLES.get(number, ListRole.UNKNOWN)
+    return ListRole.UNKNOWN if number is None else ROLES.get(number, ListRole.UNKNOWN)
 
 
 def _push_ack(push: _Push, number: str, record: int, kind: int) -> Reply:

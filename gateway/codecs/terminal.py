@@ -56,9 +56,12 @@ def local_id(*values: object) -> str:
 def record_key(raw_us: int, who: str) -> int:
     """Make the key of a record that has no number: its second, and one of 16 groups of persons.
 
-    Two persons in one second nearly always differ, and a group of a sixteenth of all people names nobody.
+    Two persons in one second nearly always differ, and a group of a sixteenth of all people names nobody. 0 where the
+    record's own time cannot be read: then nothing tells it from another.
     """
-    return max(raw_us, 0) // 1_000_000 * _BUCKETS + crc32(who.encode("utf-8", "replace")) % _BUCKETS
+    if raw_us <= 0:
+        return 0
+    return raw_us // 1_000_000 * _BUCKETS + crc32(who.encode("utf-8", "replace")) % _BUCKETS
 
 
 def method(number: int | None, methods: Mapping[int, Method]) -> Method:

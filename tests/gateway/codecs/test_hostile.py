@@ -13,10 +13,14 @@ from gateway.codecs.families import codecs
 from gateway.codecs.milesight import decode as decode_milesight
 from gateway.wire import Header, decode_body, encode_body, encode_frame
 from tests.gateway.codecs.test_chirpstack import envelope
+from tests.gateway.codecs.test_dahua import INLINE, LINES
 from tests.gateway.codecs.test_face import REC_PUSH
+from tests.gateway.codecs.test_face_http import SNAP, VERIFY
+from tests.gateway.codecs.test_ha03 import FORM
 from tests.gateway.codecs.test_hikaccess import EVENT, MULTIPART
 from tests.gateway.codecs.test_hikcount import HEARTBEAT, REAL_TIME, WINDOW
 from tests.gateway.codecs.test_milesight_push import REPORT, TRIGGER
+from tests.gateway.codecs.test_zk import ATT_ROWS, ATTLOG, RT_ROW, RTLOG, RTSTATE, STATE_ROW
 
 NOW = 1_790_000_000_000_000
 UP = "application/a/device/24e124a1b2c3d4e5/event/up"
@@ -39,6 +43,14 @@ VALID = [
     ("http/hikcount/hall-cam/", HEARTBEAT),
     ("http/hikaccess/front/", EVENT),
     ("http/hikaccess/front/", MULTIPART),
+    ("http/face/2046381/Verify", VERIFY),
+    ("http/face/2046381/Snap", SNAP),
+    ("http/ha03/861234050000017/", FORM),
+    (ATTLOG, ATT_ROWS),
+    (RTLOG, RT_ROW),
+    (RTSTATE, STATE_ROW),
+    ("http/dahua/side/", INLINE),
+    ("http/dahua/side/", LINES),
 ]
 SPITEFUL = [
     "NaN",
