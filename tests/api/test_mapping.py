@@ -1,6 +1,7 @@
 """Mappings from our alert to a platform's own JSON or form."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -122,3 +123,11 @@ def test_a_form_has_one_level_and_leaves_out_what_is_absent() -> None:
 def test_a_body_too_long_is_refused() -> None:
     with pytest.raises(BadMapping, match="at most"):
         serialise({"a": "x" * 65_536}, form=False)
+
+
+def test_the_example_in_the_documentation_works() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "integration.md").read_text("utf-8")
+    document = parse(text.partition("```yaml\n")[2].partition("```")[0]).apply(event())
+    assert document["level"] == 1
+    assert document["org"] == {"code": "330481-000", "area": "999001001000"}
+    assert document["content"] == "未按时开门：09:30 前未开门，3 个传感器均在线"

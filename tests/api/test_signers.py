@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import hmac
+import re
+from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -132,3 +134,12 @@ def test_a_robot_without_a_secret_is_sent_the_message_as_it_is(signer: Signer) -
 def test_a_secret_that_its_signer_cannot_use_is_refused(signer: Signer, secret: str, key_id: str) -> None:
     with pytest.raises(BadSecret):
         check_secret(signer, secret, key_id)
+
+
+def test_the_vectors_in_the_documentation_are_right() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "integration.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| (\S+) \| `([^`]+)` \|$", text, re.M))
+    key, body = base64.b64decode(rows["secret"].removeprefix("whsec_")), rows["body"]
+    signed_text = f"evt_7_1_2.1790000000.{body}".encode()
+    assert rows["`hmac-sm3`"] == f"sm3,{base64.b64encode(gm_hmac(key, signed_text)).decode()}"
+    assert rows["`standard`"] == f"v1,{base64.b64encode(hmac.new(key, signed_text, hashlib.sha256).digest()).decode()}"
