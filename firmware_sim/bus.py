@@ -1,11 +1,14 @@
 """The connections to the device bus: one client for the Zigbee bridge, one for ChirpStack, one for each terminal.
 
 One decision: paho's own thread and memory, because a client that lives through a broker's restart sends again what was
-not acknowledged (QoS 1), which is what a device's firmware does.
+not acknowledged (QoS 1), which is what a device's firmware does. Only the order is ours: paho would send what is published
+between connecting and CONNACK before what it repeats, so after a loss new messages are held until all old ones are
+acknowledged.
 """
 
 import asyncio
 import ssl
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -27,8 +30,10 @@ class Bus:
         self._loop = asyncio.get_running_loop()
         self._clients: dict[str, mqtt.Client] = {}
         self._births: dict[str, Output | None] = {}
-        self._unacknowledged: set[tuple[str, int]] = set()
+        self._unacknowledged: defaultdict[str, set[int]] = defaultdict(set)
+        self._held: defaultdict[str, deque[Output]] = defaultdict(deque)
         self._up: set[str] = set()
+        self._repeating: set[str] = set()
         self._settled = asyncio.Event()
         self.heard: asyncio.Queue[tuple[str, Connected | Told]] = asyncio.Queue(HEARD)
 
@@ -76,20 +81,20 @@ class Bus:
     @property
     def unacknowledged(self) -> int:
         """Number of QoS 1 messages that the broker has not acknowledged."""
-        return len(self._unacknowledged)
+        return sum(map(len, self._unacknowledged.values())) + sum(map(len, self._held.values()))
 
     def publish(self, link: str, output: Output) -> None:
         """Publish; QoS 0 is lost while the connection is down, QoS 1 is sent again until it is acknowledged."""
-        if output.qos == 0 and link not in self._up:
-            return
-        info = self._clients[link].publish(output.topic, output.payload, output.qos, output.retain)
         if output.qos:
-            self._unacknowledged.add((link, info.mid))
+            self._held[link].append(output)
             self._settled.clear()
+            self._release(link)
+        elif link in self._up:
+            self._clients[link].publish(output.topic, output.payload, 0, output.retain)
 
     async def settled(self) -> None:
         """Wait until the broker has acknowledged everything."""
-        if self._unacknowledged:
+        if self.unacknowledged:
             await self._settled.wait()
 
     def close(self) -> None:
@@ -100,9 +105,18 @@ class Bus:
             client.loop_stop()
 
     def _acknowledged(self, link: str, mid: int) -> None:
-        self._unacknowledged.discard((link, mid))
-        if not self._unacknowledged:
+        self._unacknowledged[link].discard(mid)
+        if not self._unacknowledged[link]:
+            self._repeating.discard(link)
+            self._release(link)
+        if not self.unacknowledged:
             self._settled.set()
+
+    def _release(self, link: str) -> None:
+        while self._held[link] and link in self._up and link not in self._repeating:
+            one = self._held[link].popleft()
+            info = self._clients[link].publish(one.topic, one.payload, one.qos, one.retain)
+            self._unacknowledged[link].add(info.mid)
 
     def _later(self, link: str, what: Connected | Told) -> None:
         self._loop.call_soon_threadsafe(self._take, link, what)
@@ -110,5 +124,8 @@ class Bus:
     def _take(self, link: str, what: Connected | Told) -> None:
         if isinstance(what, Connected):
             (self._up.add if what.up else self._up.discard)(link)
+            if what.up and self._unacknowledged[link]:
+                self._repeating.add(link)
+            self._release(link)
         if not self.heard.full():
             self.heard.put_nowait((link, what))

@@ -30,9 +30,9 @@ def need(found: str | None, what: str) -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Headless Chromium of the system."""
+    """Headless Chromium of the system; for a module, since its loop occupies the thread that others test on."""
     program = need(shutil.which("chromium") or shutil.which("chromium-browser"), "chromium")
     with sync_playwright() as p:
         chromium = p.chromium.launch(executable_path=program, args=CHROMIUM_FLAGS)
