@@ -168,7 +168,7 @@ class Sender:
 
     async def _send(self, rows: list[Row], until_us: int) -> Reply:
         to, first = rows[0].endpoint, rows[0]
-        body = first.mapped
+        body = None if to.kind in robots.ROBOTS else first.mapped
         if body is None:
             body = endpoints.compose(to, [row.body for row in rows], self._settings.public_url)
             if to.kind not in robots.ROBOTS and body != first.body:

@@ -55,6 +55,10 @@ class BadMapping(ApiError):
     status = 422
 
 
+class NoCode(BadMapping):
+    """A word of an alert that a table of codes does not have: the mapping is right, the table is short."""
+
+
 @dataclass(frozen=True, slots=True)
 class Expression:
     """A compiled "=…" of a mapping."""
@@ -77,7 +81,7 @@ class Functions(functions.Functions):
         name = key if isinstance(key, str) else msgspec.json.encode(key).decode()
         if name in found or "*" in found:
             return found.get(name, found.get("*"))
-        raise BadMapping(f'the table {table!r} has no code for {name!r}; add it, or "*" for all others')
+        raise NoCode(f'the table {table!r} has no code for {name!r}; add it, or "*" for all others')
 
     @functions.signature({"types": ["string", "null"]})
     def _func_local(self, time: str | None) -> str | None:
@@ -176,7 +180,7 @@ def _fill(node: Any, event: dict[str, Any], options: jmespath.Options) -> Any:
         except exceptions.JMESPathError as e:
             raise BadMapping(f"{node.text!r} cannot be computed: {e}") from None
         except BadMapping as e:
-            raise BadMapping(f"{node.text!r}: {e.detail}") from None
+            raise type(e)(f"{node.text!r}: {e.detail}") from None
     return node
 
 

@@ -38,6 +38,13 @@ def test_an_endpoint_that_could_never_work_is_refused(config: dict[str, Any], me
         check(Endpoint(**({"name": "x", "url": URL, "secret": SECRET} | config)))
 
 
+def test_a_table_of_codes_may_know_real_sites_only() -> None:
+    text = "body: {org: \"=code('org', data.site.code)\"}\ncodes: {org: {east: A1}}"
+    check(Endpoint(name="x", url=URL, secret=SECRET, mapping=text))
+    with pytest.raises(ApiError, match="no table"):
+        check(Endpoint(name="x", url=URL, secret=SECRET, mapping=text.replace("codes: {org", "codes: {else")))
+
+
 def test_an_endpoint_comes_back_as_it_was_declared_and_a_plain_one_is_a_standard_webhook(dsn: str) -> None:
     full = Endpoint(
         name="full",
