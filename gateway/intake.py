@@ -16,13 +16,16 @@ from gateway.wire import encode_body
 
 @dataclass(slots=True, kw_only=True)
 class Group:
-    """What follows from the messages, in their order. blind: with the receive time of the message that said so."""
+    """What follows from the messages, in their order.
+
+    blind: with the receive time of the message that said so. replies: of each message, as many as there were messages.
+    """
 
     events: list[Event] = field(default_factory=list)
     memory: dict[str, int] = field(default_factory=dict)
     quarantine: list[Quarantined] = field(default_factory=list)
     blind: list[tuple[BlindChange, int]] = field(default_factory=list)
-    replies: list[Reply] = field(default_factory=list)
+    replies: list[tuple[Reply, ...]] = field(default_factory=list)
 
     @property
     def durable(self) -> bool:
@@ -48,7 +51,7 @@ def decode_group(
         group.events += decoded.events
         group.memory |= decoded.memory
         group.blind += [(change, message.received_us) for change in decoded.blind]
-        group.replies += decoded.replies
+        group.replies.append(decoded.replies)
         if decoded.reject:
             group.quarantine.append(_quarantined(message, codec, decoded.reject))
     return group

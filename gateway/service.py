@@ -3,10 +3,11 @@
 One decision: the spool is written on the loop, so between a message being taken and its device being answered nothing
 else can happen, and a heartbeat's "everything until now is sealed" is true by construction.
 
-    Bus.take → decode_group → Spool.append → replies and acknowledgements → Sender → Link
+    Bus.take, Listener.take → decode_group → Spool.append → replies and acknowledgements → Sender → Link
 """
 
 import asyncio
+import heapq
 import logging
 import secrets
 from collections.abc import Callable, Sequence
@@ -14,13 +15,15 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from gateway.addresses import Addresses, beside
 from gateway.blindness import Blindness
-from gateway.bus import Bus, Taken
+from gateway.bus import Bus, Delivery, Taken
 from gateway.clock import SECOND_US, now_us
 from gateway.codecs.contract import Codec
 from gateway.events import TOKEN_BYTES
 from gateway.intake import decode_group
 from gateway.link import Link, leaf
+from gateway.listener import Listener, Posted
 from gateway.spool import Quarantined, Spool, SpoolError
 from gateway.uplink import Sender
 from gateway.wire import Answer, Config, Down, Heartbeat, Refusal, encode_message, stream_text
@@ -39,7 +42,7 @@ class GatewayConfig:
 
     code and shard: as provisioned. spool_bytes: frames kept on disk, beyond it the oldest are lost by name. zone: where
     the devices' zone-less clocks are. heartbeat_s: until the backend says otherwise. reconnect_jitter_s: spread of the
-    reconnects after a lost backend; a small one for demos.
+    reconnects after a lost backend; a small one for demos. http: HOST:PORT where devices post, "" for none.
     """
 
     code: str
@@ -51,6 +54,7 @@ class GatewayConfig:
     zone: str = "Asia/Shanghai"
     heartbeat_s: float = 15.0
     reconnect_jitter_s: float = 60.0
+    http: str = ""
 
 
 async def run(config: GatewayConfig, codecs: Sequence[Codec], clock: Callable[[], int] = now_us) -> None:
@@ -101,6 +105,9 @@ class Gateway:
         self._beat_at = self._keep_at = 0.0
         topics = [topic for codec in codecs for topic in codec.topics]
         self._bus = Bus(config.bus_url, f"smartcare-{config.code}", topics, clock)
+        self._listener: Listener | None = None
+        if config.http:
+            self._listener = Listener(config.http, Addresses(beside(config.spool)), clock, self._bus.nudge)
         self._link = Link(
             config.uplink_url,
             config.shard,
@@ -119,6 +126,8 @@ class Gateway:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._intake(), name="gateway.intake")
                 tasks.create_task(self._link.run(), name="gateway.link")
+                if self._listener:
+                    tasks.create_task(self._listener.run(), name="gateway.listener")
         except asyncio.CancelledError:
             while (taken := self._bus.drain()).deliveries:
                 self._store(taken)
@@ -133,7 +142,7 @@ class Gateway:
             taken = await self._bus.take(max(0.0, min(self._beat_at, self._keep_at) - self._loop.time()))
             now = self._clock()
             self._watch_clock(now)
-            self._store(taken)
+            self._store(taken, self._listener.take(taken.through_us) if self._listener else ())
             if self._loop.time() >= self._keep_at:
                 self._keep_at = self._loop.time() + KEEP_S
                 self._keep(now)
@@ -141,14 +150,16 @@ class Gateway:
                 self._beat_at = self._loop.time() + self._heartbeat_s
                 self._beat(now)
 
-    def _store(self, taken: Taken) -> None:
+    def _store(self, taken: Taken, posts: Sequence[Posted] = ()) -> None:
         """Spool what was taken, and only then answer for it."""
         for bus in taken.changes:
             if bus.up:
                 self._blind.back("", bus.at_us)
             else:
                 self._blind.lost("", bus.at_us, "the devices' broker cannot be reached")
-        group = decode_group([d.message for d in taken.deliveries], self._codecs, self._memory, self._persons)
+        both: tuple[Sequence[Delivery | Posted], ...] = (taken.deliveries, posts)
+        came = list(heapq.merge(*both, key=lambda c: c.message.received_us))
+        group = decode_group([c.message for c in came], self._codecs, self._memory, self._persons)
         for change, at_us in group.blind:
             if change.blind:
                 self._blind.lost(change.source, at_us, change.reason)
@@ -167,8 +178,12 @@ class Gateway:
             self._memory |= group.memory
             for size in sizes:
                 self._sender.sealed(size)
-        for reply in group.replies:
-            self._bus.reply(reply)
+        for each, replies in zip(came, group.replies, strict=True):
+            if isinstance(each, Posted):
+                each.answered.set_result(replies[0].payload if replies else None)
+                continue
+            for reply in replies:
+                self._bus.reply(reply)
         self._bus.done(taken.deliveries)
         self._complain(group.quarantine)
         self._link.wake()

@@ -61,7 +61,13 @@ def _declare_running(commands: Any) -> None:
     run.add_argument("--zone", default="Asia/Shanghai", help="zone of devices that give local times")
     run.add_argument("--heartbeat-s", type=float, default=15, help="seconds between heartbeats (default 15)")
     run.add_argument("--jitter-s", type=float, default=5, help="most seconds before a reconnect (default 5)")
+    run.add_argument("--http", default="", metavar="HOST:PORT", help="设备 HTTP 推送 where devices post (default: nowhere)")
     run.set_defaults(run=_gateway)
+    device = gateway.add_parser("device", help="HTTP 设备地址 give a device its address to post to; again: a new one")
+    device.add_argument("family", help="milesight, hikcount, hikaccess, face, ha03, zk or dahua")
+    device.add_argument("name", help="serial number, DeviceID or IMEI; for hikcount, hikaccess and dahua a name of your own")
+    device.add_argument("--spool", required=True, type=Path, help="spool file of the gateway")
+    device.set_defaults(run=_gateway_device)
 
     sim = commands.add_parser("sim", help="模拟设备 simulated devices")
     sim.add_argument("--sites", type=int, default=8)
@@ -166,8 +172,23 @@ def _gateway(a: Arguments) -> int:
         zone=a.zone,
         heartbeat_s=a.heartbeat_s,
         reconnect_jitter_s=a.jitter_s,
+        http=a.http,
     )
     return _forever(run(config, codecs(a.zone)))
+
+
+def _gateway_device(a: Arguments) -> int:
+    from gateway.addresses import AddressError, Addresses, beside
+    from gateway.codecs.families import HTTP_FAMILIES
+
+    if a.family not in HTTP_FAMILIES:
+        raise SystemExit(f"smartcare: 未知类型 unknown family {a.family!r}; one of {', '.join(HTTP_FAMILIES)}")
+    try:
+        address = Addresses(beside(a.spool)).add(a.family, a.name)
+    except AddressError as e:
+        raise SystemExit(f"smartcare: {e}") from e
+    _say(f"已登记 added {a.family}/{a.name}\nURL: http://<gateway>:<port>{address.path}")
+    return 0
 
 
 def _forever(work: Coroutine[Any, Any, object]) -> int:

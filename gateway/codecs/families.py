@@ -12,6 +12,9 @@ from gateway.codecs.milesight_push import MilesightPush
 from gateway.codecs.zigbee2mqtt import Zigbee2Mqtt
 from gateway.codecs.zk import ZkPush
 
+HTTP_FAMILIES = ("milesight", "hikcount", "hikaccess", "face", "ha03", "zk", "dahua")
+"""Families whose devices post; each needs an address (`smartcare gateway device`)."""
+
 
 def codecs(zone: str = "Asia/Shanghai") -> tuple[Codec, ...]:
     """Return one codec per family; zone: IANA zone of devices that say a local time without one."""
