@@ -2,12 +2,14 @@
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from api.retries import ATTEMPTS, Decision, State, decide, delay_us, retry_after_us, succeeded
+from api.success import parse
 from gateway.clock import HOUR_US, SECOND_US
 
 T = 1_790_000_000 * SECOND_US
@@ -100,3 +102,11 @@ def test_the_longer_of_schedule_and_retry_after_is_waited() -> None:
     assert after(1, 429, "60").due_us == T + 60 * SECOND_US
     assert after(8, 429, "1").due_us == T + 600 * SECOND_US
     assert after(1, 503, "1", random=0.99).due_us == T + delay_us(1, 0.99)
+
+
+def test_a_2xx_that_says_no_is_tried_again_and_not_before_the_answer_allows() -> None:
+    values: dict[str, Any] = {"attempts": 1, "status": 200, "retry_after": "", "now_us": T, "random": 0.5, "rule": parse("$.code == 0")}
+    assert decide(**values, body=b'{"code":0}') == Decision(state=State.DELIVERED)
+    assert decide(**values, body=b'{"code":9}') == Decision(state=State.PENDING, due_us=T + 2 * SECOND_US)
+    held = decide(**values, body=b'{"code":9}', hold_us=60 * SECOND_US)
+    assert held == Decision(state=State.PENDING, due_us=T + 60 * SECOND_US)
