@@ -105,7 +105,8 @@ def test_the_longer_of_schedule_and_retry_after_is_waited() -> None:
 
 
 def test_a_2xx_that_says_no_is_tried_again_and_not_before_the_answer_allows() -> None:
-    values: dict[str, Any] = {"attempts": 1, "status": 200, "retry_after": "", "now_us": T, "random": 0.5, "rule": parse("$.code == 0")}
+    values: dict[str, Any] = {"attempts": 1, "status": 200, "retry_after": "", "now_us": T, "random": 0.5}
+    values["rule"] = parse("$.code == 0")
     assert decide(**values, body=b'{"code":0}') == Decision(state=State.DELIVERED)
     assert decide(**values, body=b'{"code":9}') == Decision(state=State.PENDING, due_us=T + 2 * SECOND_US)
     held = decide(**values, body=b'{"code":9}', hold_us=60 * SECOND_US)
