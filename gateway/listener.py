@@ -74,6 +74,7 @@ class Listener:
         self._waiting: deque[Posted] = deque()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, int(port)), family=family)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio does so only for sockets it made
         self.port: int = self._socket.getsockname()[1]
         app = Starlette(routes=[Route("/{path:path}", self._serve, methods=["GET", "POST", "PUT"])])
         self._server = _Server(

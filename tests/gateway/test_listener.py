@@ -159,6 +159,47 @@ async def test_a_terminal_that_breaks_off_in_the_picture_is_heard(tmp_path: Path
     assert ("hikaccess/front", Kind.PASSAGE) in kinds(g.spool)
 
 
+CHILD = """
+import asyncio, pathlib, resource
+from gateway import service
+from gateway.codecs.families import codecs
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+config = service.GatewayConfig(code="gw-1", shard=1, uplink_url={nobody!r}, bus_url={nobody!r}, spool=pathlib.Path({spool!r}),
+    http={http!r})
+asyncio.run(service.run(config, codecs()))
+"""
+
+
+def test_a_device_is_answered_only_for_what_a_filling_disk_still_took(tmp_path: Path) -> None:
+    spool, port = tmp_path / "spool.db", free_port()
+    path = Addresses(beside(spool)).add("hikaccess", "front").path
+    script = CHILD.format(limit=300_000, nobody=NOBODY, spool=str(spool), http=str(port))
+    child = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+    answered = 0
+    try:
+        transport = httpx.HTTPTransport(retries=8)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", transport=transport, trust_env=False, timeout=10) as client:
+            for n in range(2000):
+                try:
+                    said = client.post(path, content=EVENT.replace(b"5120", str(10_000 + n).encode()))
+                except httpx.TransportError:
+                    break
+                if said.status_code != 200:
+                    break
+                answered += 1
+        assert child.wait(20) != 0
+        assert child.stderr
+        assert "free the disk" in child.stderr.read()
+    finally:
+        child.kill()
+        child.wait()
+        if child.stderr:
+            child.stderr.close()
+    assert 5 < answered < 1990
+    keys = {int(row["key"]) for body in bodies(spool) for row in body.rows}
+    assert keys >= set(range(10_000, 10_000 + answered))
+
+
 # ---------------------------------------------------------------------- the listener alone
 
 
