@@ -112,6 +112,17 @@ def test_a_spiteful_value_in_any_field_hurts_nobody(topic: str, payload: bytes, 
         everyone(topic, payload[: match.start() + 2] + spite.encode() + payload[match.end() :])
 
 
+@pytest.mark.parametrize(
+    "spite", [*SPITEFUL, "", "&a;", "<![CDATA[", "%ff%00", "\\x00", "--", "=", "0x10", "٣", "9999-99-99T99:99:99"]
+)
+@pytest.mark.parametrize(("topic", "payload"), [v for v in VALID if v[0].startswith("http/")])
+def test_a_spiteful_text_in_any_field_of_a_form_a_table_or_an_element_hurts_nobody(
+    topic: str, payload: bytes, spite: str
+) -> None:
+    for match in re.finditer(rb"(?<=[=>\t])[^<>&\t\r\n\"{]+", payload):
+        everyone(topic, payload[: match.start()] + spite.encode() + payload[match.end() :])
+
+
 @given(st.sampled_from(VALID), st.data())
 def test_mutated_payloads_hurt_nobody(valid: tuple[str, bytes], data: st.DataObject) -> None:
     topic, payload = valid
