@@ -108,6 +108,16 @@ async def test_each_vendor_hears_its_own_answer_and_the_spool_has_the_events(tmp
     ]
 
 
+async def test_of_many_at_once_each_hears_its_own_answer(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as g:
+        face = f"{g.addresses.add('face', '2046381').path}/Subscribe/heartbeat"
+        hik = g.addresses.add("hikaccess", "front").path
+        asked = [(face, HEARTBEAT, b'{"code":200,"desc":"OK"}'), (hik, EVENT, b"OK"), (hik, b"{", b"")] * 15
+        async with asyncio.TaskGroup() as tasks:
+            answers = [tasks.create_task(g.post(path, body)) for path, body, _ in asked]
+    assert [a.result().content for a in answers] == [expected for *_, expected in asked]
+
+
 async def test_an_address_that_nobody_gave_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     async with gateway(tmp_path) as g:
         old = g.addresses.add("hikaccess", "front").path
