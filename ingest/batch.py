@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.clock import HOUR_US
-from gateway.events import Flag, Kind, ListRole, Result
+from gateway.events import EVENT_DTYPE, Flag, Kind, ListRole, Result
 from gateway.wire import Body, Header
 from ingest.columns import COLUMNS
 from ingest.counters import MAX_DELTA, deltas
@@ -81,7 +81,8 @@ def gather(frames: Mapping[int, Sequence[Accepted]], snapshot: Snapshot, now_us:
         return Prepared(rows=np.zeros(0, ROWS), unclaimed=[])
     read = [(f, body) for _, f, body in shards]
     identities = [(f.gateway, identity) for f, body in read for identity in body.devices]
-    wire = np.concatenate([body.rows for _, body in read])
+    # Not np.concatenate: for every array it compares the fields of the types, which takes longer than all the rest.
+    wire = np.frombuffer(b"".join([body.rows.tobytes() for _, body in read]), EVENT_DTYPE)
     sizes = [len(body.rows) for _, body in read]
     rows = np.zeros(len(wire), ROWS)
     for name in ("t_us", "received_us", "raw_us", "a", "b", "key", "kind", "aux", "flags"):

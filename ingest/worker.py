@@ -127,7 +127,8 @@ class _Session:
     async def _gather(self) -> list[Message]:
         """Wait for a message, a little longer for more, and take what is there."""
         messages = [await self.queue.get()]
-        await asyncio.sleep(GATHER_S)
+        if self.queue.qsize() < BATCH_MESSAGES:
+            await asyncio.sleep(GATHER_S)
         while len(messages) < BATCH_MESSAGES and not self.queue.empty():
             messages.append(self.queue.get_nowait())
         return messages
