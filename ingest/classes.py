@@ -54,10 +54,31 @@ CLASSES = {
             zh="人脸识别终端",
             en="Face recognition terminal",
         ),
+        DeviceClass(
+            name="nbiot_contact",
+            family="door",
+            alive_every_us=25 * HOUR_US,  # reports once a day besides its edges
+            zh="NB-IoT 门磁",
+            en="NB-IoT door contact",
+        ),
+        DeviceClass(
+            name="network_counter",
+            family="counter",
+            alive_every_us=45 * MINUTE_US,  # reports every 15 minutes
+            zh="网络人流计数器",
+            en="Networked people counter",
+        ),
+        DeviceClass(
+            name="access_terminal",
+            family="terminal",
+            alive_every_us=5 * MINUTE_US,  # heartbeat or poll every minute
+            zh="门禁终端",
+            en="Access terminal",
+        ),
     )
 }
 
-SEES_FACES = frozenset({"face_terminal"})
+SEES_FACES = frozenset({"face_terminal", "access_terminal"})
 """Classes that need an impact assessment before they start, and that no private room may have."""
 
 PRIVATE_ROOMS = frozenset({"bathroom", "toilet", "changing", "rest"})
