@@ -17,6 +17,7 @@ from gateway.wire import (
     BadMessage,
     Header,
     WireError,
+    decode_bodies,
     decode_body,
     decode_down,
     decode_header,
@@ -204,3 +205,17 @@ def test_bad_json_is_a_bad_message(data: bytes) -> None:
     for decode in (decode_down, decode_heartbeat):
         with pytest.raises(BadMessage):
             decode(data)
+
+
+def test_bad_bodies_among_many_do_not_touch_the_others() -> None:
+    bad_row = struct.pack(">HB1sHH", 1, 1, b"d", 0, 1) + struct.pack(">HHBBHqqqqqQ", 7, 0, 1, 0, 0, T, T, 0, 1, 0, 0)
+    one = encode_frame(HEADER, encode_body(EVENTS[:1]))
+    frames = [golden(), encode_frame(HEADER, bad_row), one, one[:-1] + b"\xff", golden()]
+    found = decode_bodies(frames)
+    assert [isinstance(body, BadBody) for body in found] == [False, True, False, True, False]
+    assert "event 0: device is out of range: 7" in str(found[1])
+    for frame, body in zip(frames, found, strict=True):
+        if not isinstance(body, BadBody):
+            alone = decode_body(frame)
+            assert (body.devices, body.persons, body.rows.tolist()) == (alone.devices, alone.persons, alone.rows.tolist())
+    assert decode_bodies([]) == []
