@@ -50,9 +50,19 @@ def read(messages: Sequence[Message], shards: Container[int] = range(SHARDS)) ->
         if isinstance(header, Header):
             frames.append(arrival)
             payloads.append(message.payload)
-    for arrival, body in zip(frames, decode_bodies(payloads), strict=True):
+    for arrival, body in zip(frames, _bodies(payloads), strict=True):
         arrival.body = body
     return arrivals
+
+
+def _bodies(payloads: list[bytes]) -> list[Body | BadBody]:
+    """Decode all bodies; one that the decoder breaks on, against its promise, is quarantined like any other bad one."""
+    try:
+        return decode_bodies(payloads)
+    except Exception as e:  # noqa: BLE001 - one bad message hurts only itself
+        if len(payloads) == 1:
+            return [BadBody(f"the decoder broke on it: {e!r}")]
+        return [body for payload in payloads for body in _bodies([payload])]
 
 
 @lru_cache(maxsize=65536)
