@@ -15,6 +15,7 @@ import pytest
 from gateway.clock import now_us
 from ingest.store.schema import migrate
 from smartcare.embedded import process
+from tests.programs import need
 
 HERE = Path(__file__).parent
 BUILD = HERE.parents[1] / "build" / "timescale"
@@ -43,8 +44,7 @@ def _install() -> None:
         shutil.copyfile(HERE / name, BUILD / name)
     if (BUILD / "node_modules" / "@unni-craftsman" / "pglite").exists():
         return
-    if not shutil.which("npm"):
-        pytest.skip("TimescaleDB for tests comes from npm, which is not installed here")
+    need(shutil.which("npm"), "npm")
     done = subprocess.run(
         ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund"], cwd=BUILD, capture_output=True, text=True, check=False
     )
