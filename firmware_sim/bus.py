@@ -29,7 +29,6 @@ class Bus:
         self._url = urlsplit(url)
         self._loop = asyncio.get_running_loop()
         self._clients: dict[str, mqtt.Client] = {}
-        self._births: dict[str, Output | None] = {}
         self._unacknowledged: defaultdict[str, set[int]] = defaultdict(set)
         self._held: defaultdict[str, deque[Output]] = defaultdict(deque)
         self._up: set[str] = set()

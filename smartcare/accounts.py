@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from api.accounts import create_account, find_account, make_signin_link, make_token
+from api.accounts import create_account, find_account, make_signin_link, make_token, set_password
 from api.errors import AccountExists, NotFound
 from gateway.clock import DAY_US, now_us
 
@@ -35,6 +35,15 @@ def link(database_url: str, name: str, public_url: str) -> str:
         return await make_signin_link(conn, await _account(conn, name), public_url, now_us())
 
     return _with(database_url, make)
+
+
+def password(database_url: str, name: str, new: str) -> None:
+    """Give an account a password and sign it out everywhere. Raises NotFound, BadRequest."""
+
+    async def change(conn: Connection) -> None:
+        await set_password(conn, await _account(conn, name), new)
+
+    _with(database_url, change)
 
 
 def token(database_url: str, account: str, name: str, scopes: list[str], days: int) -> str:

@@ -130,6 +130,9 @@ def _declare_people(commands: Any) -> None:
     add.add_argument("--role", choices=["admin", "staff"], required=True)
     add.add_argument("--site", help="code of the site, for staff")
     add.set_defaults(run=_account)
+    password = account.add_parser("password", help="set a password: typed twice, or one line from standard input")
+    password.add_argument("name")
+    password.set_defaults(run=_password)
 
     token = commands.add_parser("token", help="接口令牌 an API token")
     token.add_argument("name")
@@ -312,6 +315,23 @@ def _account(a: Arguments) -> int:
 
     accounts.add(_database(settings.load()), a.name, a.role, a.site)
     _say(f"已添加 added {a.name}；登录链接 sign-in link: smartcare link --account {a.name}")
+    return 0
+
+
+def _password(a: Arguments) -> int:
+    from getpass import getpass
+
+    from smartcare import accounts
+
+    if sys.stdin.isatty():
+        new = getpass("新密码 new password: ")
+        if new != getpass("再输一遍 once more: "):
+            _say("两次不一样，未更改 the two differ, nothing was changed")
+            return 1
+    else:
+        new = sys.stdin.readline().rstrip("\n")
+    accounts.password(_database(settings.load()), a.name, new)
+    _say(f"密码已更改，其他地方已退出 changed, and signed out everywhere: {a.name}")
     return 0
 
 
