@@ -55,10 +55,6 @@ class Calendar:
         """Return the first opening after `t_us`."""
         return next((w.opens_us for w in self.around(t_us) if w.opens_us > t_us), None)
 
-    def next_closing(self, t_us: int) -> int | None:
-        """Return the first closing after `t_us`."""
-        return next((w.closes_us for w in self.around(t_us) if t_us < w.closes_us < MAX_TIME_US), None)
-
     def day_of(self, t_us: int) -> tuple[int, int]:
         """Return the local day of `t_us` as [from, to), 23 to 25 hours apart."""
         if not self._day[0] <= t_us < self._day[1]:

@@ -94,15 +94,13 @@ def test_a_site_that_never_closes_has_one_endless_window() -> None:
             window = calendar.at(us(t))
             assert window is not None
             assert (window.opens_us, window.closes_us) == (MIN_TIME_US, MAX_TIME_US)
-            assert calendar.next_closing(us(t)) is None
             assert calendar.next_opening(us(t)) is None
 
 
-def test_next_opening_and_closing_pass_over_closed_days() -> None:
+def test_the_next_opening_passes_over_closed_days() -> None:
     hours = {"fri": [("08:00", "17:00")], "mon": [("09:00", "12:00")]}
     calendar = Calendar(SHANGHAI, hours)
     assert calendar.next_opening(us("2026-03-06T17:00")) == us("2026-03-09T09:00")
-    assert calendar.next_closing(us("2026-03-06T17:00")) == us("2026-03-09T12:00")
     assert not Calendar(SHANGHAI, {"mon": []}).has_hours
 
 
@@ -116,7 +114,9 @@ def test_a_closure_cuts_windows_and_only_the_first_of_a_day_is_first() -> None:
         (us("2026-03-05T08:00"), us("2026-03-05T17:00"), True),
     ]
     always = Calendar(SHANGHAI, every(("00:00", "24:00")), closed[1:])
-    assert always.next_closing(us("2026-03-03T12:00")) == us("2026-03-04T00:00")
+    before = always.at(us("2026-03-03T12:00"))
+    assert before is not None
+    assert before.closes_us == us("2026-03-04T00:00")
     assert always.next_opening(us("2026-03-04T12:00")) == us("2026-03-05T00:00")
 
 

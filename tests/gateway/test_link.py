@@ -47,6 +47,6 @@ async def test_a_gateway_without_a_backend_tries_again_within_its_jitter_for_as_
         spool.close()
     assert loop.time() - began == pytest.approx(HOUR_S)
     waits = [b - a for a, b in itertools.pairwise(attempts)]
-    assert 60 <= len(attempts) <= 400, len(attempts)
+    # Each wait is the attempt itself (10 s at most) and a jitter spread evenly over a minute: 30 s on average.
     assert max(waits) < 75
-    assert min(waits) > 0
+    assert 22 < sum(waits) / len(waits) < 50
