@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench format wheel clean
+.PHONY: help up test check bench quality format wheel clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -27,6 +27,10 @@ check: $(VENV)/installed ## Style, types and import contracts
 
 bench: $(VENV)/installed ## Measure; prints the figures, writes build/bench.json (SMOKE=1: only see that it works)
 	$(BIN)/python -m benchmarks.run $(if $(SMOKE),--smoke)
+
+quality: $(VENV)/installed ## Measure the rules on the data in SMARTCARE_DATA; writes build/quality.json and docs/quality.md (PARTS="dodgers …")
+	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[quality]'
+	$(BIN)/python -m benchmarks.quality $(PARTS)
 
 format: $(VENV)/installed ## Put the code into shape
 	$(BIN)/ruff check --quiet --fix .
