@@ -20,22 +20,24 @@ class Book:
     def _begin(self, record: Record) -> None:
         if record.held:
             record.held = False
-            self._say(record, Phase.BEGIN, record.deadline_us, record.reason)
+            self.say(record, Phase.BEGIN, record.deadline_us, record.reason)
 
-    def _end(self, record: Record, at_us: int, why: str) -> None:
+    def end(self, record: Record, at_us: int, why: str) -> None:
+        """Close a record: its cause was over at `at_us`. What was held back ends in silence."""
         self.records.remove(record)
         if record.held:
             return
         more = {"count": record.count} if record.count else {}
-        self._say(record, Phase.END, at_us, record.reason | more | {"ended": why})
+        self.say(record, Phase.END, at_us, record.reason | more | {"ended": why})
 
-    def _withdraw(self, record: Record, at_us: int, why: str) -> None:
+    def withdraw(self, record: Record, at_us: int, why: str) -> None:
         """Take back what evidence has disproved: in silence while it was held back, else aloud."""
         self.records.remove(record)
         if not record.held:
-            self._say(record, Phase.RETRACT, at_us, record.reason | {"ended": why})
+            self.say(record, Phase.RETRACT, at_us, record.reason | {"ended": why})
 
-    def _say(self, record: Record, phase: Phase, at_us: int, reason: dict[str, Any]) -> None:
+    def say(self, record: Record, phase: Phase, at_us: int, reason: dict[str, Any]) -> None:
+        """Make the finding of one step of a record."""
         self.found.append(
             Finding(
                 shard=self.shard,

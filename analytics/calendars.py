@@ -1,4 +1,4 @@
-"""When a site is open: hours per weekday, windows over midnight, closures, in the site's own zone.
+"""When a site is open: hours per weekday, windows over midnight, public holidays, closures, in the site's own zone.
 
 One decision: hours are turned into absolute intervals first and everything else is arithmetic on microseconds, so that a
 night with 23 or 25 hours is nobody's special case.
@@ -13,6 +13,7 @@ from gateway.clock import SECOND_US
 from gateway.events import MAX_TIME_US, MIN_TIME_US
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+SATURDAY, HOLIDAY = 5, 7
 SPAN_DAYS = 9
 """How far around a time windows are laid out; more than a week, so that one open longer than that never closes."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -34,12 +35,22 @@ class Calendar:
     """The hours of one site. Local times that a clock change skips happen when the clock has jumped; of times that it
     repeats, the first opens and the last closes."""
 
-    def __init__(self, zone: str, hours: Mapping[str, Sequence[tuple[str, str]]], closed: Sequence[tuple[int, int]] = ()) -> None:
+    def __init__(
+        self,
+        zone: str,
+        hours: Mapping[str, Sequence[tuple[str, str]]],
+        closed: Sequence[tuple[int, int]] = (),
+        *,
+        days: Mapping[str, str] | None = None,
+        modes: Sequence[tuple[int, int, str]] = (),
+    ) -> None:
+        """closed: closures [from_us, to_us). days: "YYYY-MM-DD" → "holiday" or "workday" (a weekend day that is worked).
+        modes: (from_us, to_us, "visit" or "drill")."""
         self._zone = ZoneInfo(zone)
-        self._hours = {day: [(_minutes(a), _minutes(b)) for a, b in hours.get(day, ())] for day in WEEKDAYS}
-        self._closed = sorted(closed)
+        self._hours = {day: [(_minutes(a), _minutes(b)) for a, b in windows] for day, windows in hours.items()}
+        self._closed, self._days, self._modes = sorted(closed), days or {}, modes
         self.has_hours = any(self._hours.values())
-        self._day = 0, 0
+        self._day, self._type = (0, 0), 0
         self._windows: list[Window] = []
 
     def around(self, t_us: int) -> list[Window]:
@@ -60,8 +71,42 @@ class Calendar:
         if not self._day[0] <= t_us < self._day[1]:
             day = self._local(t_us).date()
             self._day = self._instant(day, 0, last=False), self._instant(day + timedelta(days=1), 0, last=False)
-            self._windows = self._lay_out(day)
+            self._windows, self._type = self._lay_out(day), self._type_of(day)
         return self._day
+
+    def day_type(self, t_us: int) -> int:
+        """Return 0-6 for Monday to Sunday, HOLIDAY for a public holiday; a weekend day that is worked counts as a Monday."""
+        self.day_of(t_us)
+        return self._type
+
+    def quarter(self, from_us: int, to_us: int) -> tuple[int, int, bool, bool]:
+        """Describe a quarter of an hour: day type, local quarter of the day (0-95), open throughout, excused.
+
+        Excused: in a closure, a visit or a drill, from which nothing is learned and nobody accused.
+        """
+        local = self._local(from_us)
+        is_open = any(w.opens_us <= from_us and to_us <= w.closes_us for w in self.around(from_us))
+        excused = any(a < to_us and b > from_us for a, b in self._closed) or self.mode(from_us, to_us) is not None
+        return self.day_type(from_us), local.hour * 4 + local.minute // 15, is_open or not self.has_hours, excused
+
+    def mode(self, from_us: int, to_us: int) -> str | None:
+        """Return "visit" or "drill" where one holds within [from_us, to_us)."""
+        return next((mode for a, b, mode in self._modes if a < to_us and b > from_us), None)
+
+    def _type_of(self, day: date) -> int:
+        kind = self._days.get(day.isoformat())
+        return HOLIDAY if kind == "holiday" else 0 if kind == "workday" and day.weekday() >= SATURDAY else day.weekday()
+
+    def _hours_of(self, day: date) -> list[tuple[int, int]]:
+        """A public holiday has the hours under "holiday", else Sunday's; a worked weekend day those under "workday", else its
+        own, else Monday's."""
+        own = self._hours.get(WEEKDAYS[day.weekday()], [])
+        kind = self._days.get(day.isoformat())
+        if kind == "holiday":
+            return self._hours.get("holiday", self._hours.get("sun", []))
+        if kind == "workday" and day.weekday() >= SATURDAY:
+            return self._hours.get("workday", own or self._hours.get("mon", []))
+        return own
 
     def _local(self, t_us: int) -> datetime:
         return datetime.fromtimestamp(t_us // SECOND_US, self._zone)
@@ -76,7 +121,7 @@ class Calendar:
         spans: list[tuple[int, int]] = []
         for n in range((end - begin).days + 1):
             d = begin + timedelta(days=n)
-            for a, b in self._hours[WEEKDAYS[d.weekday()]]:
+            for a, b in self._hours_of(d):
                 closes = b if b > a else b + 24 * 60
                 spans.append((self._instant(d, a, last=False), self._instant(d, closes, last=True)))
         edge_from = self._instant(begin + timedelta(days=1), 0, last=False)

@@ -5,6 +5,7 @@ columns; only sites where a deadline is due, something is open, or evidence is l
 
     inputs → coverage, blindness, liveness → clocks → rows up to the clock ─┬─ as columns (numpy)
                                                                             └─ site by site (watch)
+    at each quarter of an hour that a site's clock passes: tallies → detectors → episodes
 """
 
 from zlib import crc32
@@ -12,6 +13,9 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics import quarters
+from analytics.detectors import DETECTORS, LAYOUT, TABLES
+from analytics.episodes import Episodes
 from analytics.findings import Finding, Phase, Rule, Severity, SubjectKind
 from analytics.rules import GAP_US
 from analytics.sight import Gap, View
@@ -40,11 +44,11 @@ class Engine:
 
     def dump(self, shard: int) -> bytes:
         """Return a checkpoint of one shard."""
-        return dump(self._shard(shard).memory)
+        return dump(self._shard(shard).memory, LAYOUT)
 
     def load(self, shard: int, state: bytes) -> None:
         """Replace one shard's state by a checkpoint. Raises state.LayoutError."""
-        self._shards[shard] = Shard(shard, load(state))
+        self._shards[shard] = Shard(shard, load(state, LAYOUT, TABLES))
 
     def forget(self, shard: int) -> None:
         """Drop a shard that is no longer owned, or whose state is to be built anew."""
@@ -63,7 +67,7 @@ class Shard:
 
     def __init__(self, shard: int, memory: Memory) -> None:
         self.shard, self.memory = shard, memory
-        self.town: Town = compile_town(memory)
+        self.town: Town = compile_town(memory, TABLES)
         self.changed: set[int] = set(range(len(memory.sites)))
         self._shown = np.zeros(len(memory.sites), np.int64)
 
@@ -88,7 +92,7 @@ class Shard:
     def _register(self, inputs: bytes) -> list[Finding]:
         before = self.memory.sites["id"].tolist()
         self.memory.inputs = inputs
-        self.town = compile_town(self.memory)
+        self.town = compile_town(self.memory, TABLES)
         self.memory.waiting = [self._place(rows) for rows in self.memory.waiting]
         found: list[Finding] = []
         for gone in set(before) - set(self.town.sites):
@@ -231,6 +235,30 @@ class Shard:
             self.memory.waiting.append(rows[~ready])
         rows = rows[ready]
         rows = rows[np.lexsort((rows["device"], rows["t_us"]))]  # of one device: in the order of the log
+        found: list[Finding] = []
+        at = 0
+        for end_us in quarters.ends(sites["clock"][begun := sites["started"] != NEVER], clocks[begun]):
+            until = int(np.searchsorted(rows["t_us"], end_us))
+            closing = np.flatnonzero(begun & (sites["clock"] < end_us) & (clocks >= end_us))
+            found += self._go(rows[at:until], np.maximum(sites["clock"], np.minimum(clocks, end_us - 1)), touched)
+            found += self._close(closing, end_us)
+            at = until
+        return found + self._go(rows[at:], clocks, touched)
+
+    def _close(self, sites: NDArray[np.int64], end_us: int) -> list[Finding]:
+        """Ask the detectors about the quarter of an hour that these sites have passed."""
+        quarter = quarters.close(self.memory, self.town, sites, end_us)
+        episodes = Episodes(self.shard, self.memory, self.town, quarter.from_us, quarter.to_us)
+        for detector in DETECTORS:
+            detector(quarter, episodes)
+        quarters.clear(quarter)
+        self.changed.update(sites.tolist())
+        return episodes.found
+
+    def _go(self, rows: Rows, clocks: NDArray[np.int64], touched: set[int]) -> list[Finding]:
+        """Take rows (in order of time) of one quarter of an hour, and the deadlines up to `clocks`."""
+        sites = self.memory.sites
+        quarters.count(self.memory, rows[rows["t_us"] > sites["clock"][rows["s"]]])
         slow = self._slow(rows, clocks, touched)
         self.changed.update(np.unique(rows["s"]).tolist())
         self.changed.update(np.flatnonzero(clocks - self._shown >= SHOW_US).tolist())

@@ -9,10 +9,25 @@ class Rule(StrEnum):
     """The rules, by the names that alerts, settings and reports use."""
 
     NOT_OPENED = "not_opened"
+    CLOSED_EARLY = "closed_early"
+    NO_ACTIVITY = "no_activity"
     OPENED_AFTER_HOURS = "opened_after_hours"
     LEFT_OPEN = "left_open"
-    NO_ACTIVITY = "no_activity"
+    PEOPLE_AFTER_CLOSING = "people_after_closing"
+    CROWDING = "crowding"
+    UNUSUAL_FOOTFALL = "unusual_footfall"
+    RESIDENT_ABSENT = "resident_absent"
+    REFUSED_PERSON = "refused_person"
+    STRANGER_SPIKE = "stranger_spike"
     DEVICE_OFFLINE = "device_offline"
+    DEVICE_SILENT = "device_silent"
+    STUCK = "stuck"
+    FLAPPING = "flapping"
+    COUNTER_BLIND = "counter_blind"
+    COUNT_MISMATCH = "count_mismatch"
+    BATTERY_LOW = "battery_low"
+    TAMPER = "tamper"
+    CLOCK_WRONG = "clock_wrong"
     MONITORING_GAP = "monitoring_gap"
 
 
@@ -23,6 +38,7 @@ class SubjectKind(StrEnum):
     PLACE = "place"
     DEVICE = "device"
     GATEWAY = "gateway"
+    PERSON = "person"
 
 
 class Phase(StrEnum):

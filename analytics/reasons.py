@@ -16,10 +16,25 @@ Lang = Literal["zh", "en"]
 
 NAMES: dict[str, dict[str, str]] = {
     Rule.NOT_OPENED: {"zh": "未开门", "en": "Not opened"},
+    Rule.CLOSED_EARLY: {"zh": "提前关门", "en": "Closed early"},
+    Rule.NO_ACTIVITY: {"zh": "开放时间长时间无人", "en": "No activity while open"},
     Rule.OPENED_AFTER_HOURS: {"zh": "非开放时间有人", "en": "Activity after hours"},
     Rule.LEFT_OPEN: {"zh": "关门后门未关", "en": "Door left open"},
-    Rule.NO_ACTIVITY: {"zh": "开放时间长时间无人", "en": "No activity while open"},
+    Rule.PEOPLE_AFTER_CLOSING: {"zh": "关门后仍有人", "en": "People inside after closing"},
+    Rule.CROWDING: {"zh": "人员过多", "en": "Crowding"},
+    Rule.UNUSUAL_FOOTFALL: {"zh": "客流异常", "en": "Unusual footfall"},
+    Rule.RESIDENT_ABSENT: {"zh": "常来老人未到", "en": "Regular visitor absent"},
+    Rule.REFUSED_PERSON: {"zh": "禁入人员出现", "en": "Blocked person recognised"},
+    Rule.STRANGER_SPIKE: {"zh": "陌生人增多", "en": "Unusually many strangers"},
     Rule.DEVICE_OFFLINE: {"zh": "设备离线", "en": "Device offline"},
+    Rule.DEVICE_SILENT: {"zh": "设备无数据", "en": "Device without data"},
+    Rule.STUCK: {"zh": "传感器卡住", "en": "Sensor stuck"},
+    Rule.FLAPPING: {"zh": "传感器抖动", "en": "Sensor flapping"},
+    Rule.COUNTER_BLIND: {"zh": "计数器失明", "en": "Counter blind"},
+    Rule.COUNT_MISMATCH: {"zh": "进出不符", "en": "In and out do not match"},
+    Rule.BATTERY_LOW: {"zh": "电量低", "en": "Battery low"},
+    Rule.TAMPER: {"zh": "设备被拆动", "en": "Device tampered with"},
+    Rule.CLOCK_WRONG: {"zh": "时钟错误", "en": "Clock wrong"},
     Rule.MONITORING_GAP: {"zh": "监测中断", "en": "Monitoring gap"},
 }
 

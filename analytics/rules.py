@@ -5,10 +5,9 @@ One decision: a setting is a plain number of minutes with its default here; a si
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass, fields, replace
+from typing import Any, get_type_hints
 
-from analytics.findings import Rule
 from gateway.clock import MINUTE_US
 
 
@@ -53,6 +52,74 @@ class NoActivity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedEarly:
+    """Everybody has left well before closing, though that is not the site's habit."""
+
+    early_min: float = 60
+    """Minutes of proven silence before closing that count as closed. Longer where afternoons are quiet."""
+    habit: float = 0.7
+    """Share of past opening days with activity in those last minutes from which on silence is unusual."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeopleAfterClosing:
+    """More people were counted in than out, and a second sensor says that someone is there."""
+
+    after_min: float = 45
+    """Minutes after closing until someone is told."""
+    people: float = 1
+    """People, after correction of the counters' drift, from which on it is worth telling."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crowding:
+    """More people inside than the site may hold."""
+
+    share: float = 1.0
+    """Share of the site's capacity that may not be exceeded."""
+    clear_share: float = 0.9
+    """Share of the capacity below which it is over (hysteresis)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnusualFootfall:
+    """Counts that the learned profile makes improbable."""
+
+    per_month: float = 1.0
+    """False alarms per counter and month that the thresholds are set for, if days are as the profile says."""
+    days: float = 14
+    """Days of history below which a place is not judged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResidentAbsent:
+    """A regular visitor stays away for longer than their own rhythm allows."""
+
+    visits: float = 5
+    """Visits below which nobody is called regular."""
+    per_year: float = 1.0
+    """False visit tasks per person and year that the limit is set for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedPerson:
+    """Someone on the block list was recognised."""
+
+    hold_min: float = 30
+    """Minutes without another sighting after which it is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrangerSpike:
+    """Unusually many people whom the terminals do not know."""
+
+    least: float = 8
+    """Strangers within an hour below which nobody is told."""
+    times: float = 3
+    """Multiple of the usual number from which on it is unusual."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceOffline:
     """A sensor no longer speaks."""
 
@@ -60,6 +127,74 @@ class DeviceOffline:
     """Missed signs of life (multiples of the class's `alive_every`) until someone is told. More where radio is poor."""
     link_min: float = 5
     """Minutes after the device's own network reported it offline."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceSilent:
+    """A sensor that is there gives no data, although its neighbours at the site do."""
+
+    days: float = 3
+    """Opening days without data, while neighbours were busy, until someone is told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stuck:
+    """A sensor says the same all the time, although others move."""
+
+    hours: float = 24
+    """Open hours in one state with activity at the other sensors until someone is told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flapping:
+    """A contact chatters."""
+
+    edges: float = 60
+    """Edges within a quarter of an hour from which on it is chatter, not people."""
+    calm_min: float = 60
+    """Minutes without chatter after which it is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CounterBlind:
+    """A counter counts nobody, although doors and terminals are busy."""
+
+    active: float = 6
+    """Quarters of an hour with activity at other sensors and none at the counter until someone is told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountMismatch:
+    """A counter's ins and outs of whole days do not match."""
+
+    share: float = 0.25
+    """Difference as a share of all that were counted, over the window, that is told."""
+    days: float = 7
+    """Days over which ins and outs are compared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatteryLow:
+    """A battery will soon be empty."""
+
+    percent: float = 20
+    """Percent at which someone is told; over again 10 points above."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tamper:
+    """A device was opened or taken off its mount."""
+
+    hold_min: float = 30
+    """Minutes after which a device that only says "opened" is taken as in place again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockWrong:
+    """A device's clock is not plausible, so its times are those of arrival."""
+
+    messages: float = 3
+    """Messages with an implausible time within a day until someone is told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,30 +207,42 @@ class MonitoringGap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """The settings of one site."""
+    """The settings of one site, one field per rule, by its name."""
 
     not_opened: NotOpened
+    closed_early: ClosedEarly
+    no_activity: NoActivity
     opened_after_hours: OpenedAfterHours
     left_open: LeftOpen
-    no_activity: NoActivity
+    people_after_closing: PeopleAfterClosing
+    crowding: Crowding
+    unusual_footfall: UnusualFootfall
+    resident_absent: ResidentAbsent
+    refused_person: RefusedPerson
+    stranger_spike: StrangerSpike
     device_offline: DeviceOffline
+    device_silent: DeviceSilent
+    stuck: Stuck
+    flapping: Flapping
+    counter_blind: CounterBlind
+    count_mismatch: CountMismatch
+    battery_low: BatteryLow
+    tamper: Tamper
+    clock_wrong: ClockWrong
 
 
 GAP_US = int(MonitoringGap().after_min * MINUTE_US)
 HELD_US = 72 * 60 * MINUTE_US
 """How long a rule that was held back waits for proof: as long as gateways keep what we have not stored."""
-T = TypeVar("T")
+
+
+KINDS = get_type_hints(Rules)
+DEFAULT = Rules(**{rule: kind() for rule, kind in KINDS.items()})
 
 
 def compile_rules(overrides: Mapping[str, Mapping[str, float]]) -> Rules:
     """Return the settings of a site; names that no rule knows are left out."""
-    return Rules(
-        not_opened=_with(NotOpened, overrides.get(Rule.NOT_OPENED, {})),
-        opened_after_hours=_with(OpenedAfterHours, overrides.get(Rule.OPENED_AFTER_HOURS, {})),
-        left_open=_with(LeftOpen, overrides.get(Rule.LEFT_OPEN, {})),
-        no_activity=_with(NoActivity, overrides.get(Rule.NO_ACTIVITY, {})),
-        device_offline=_with(DeviceOffline, overrides.get(Rule.DEVICE_OFFLINE, {})),
-    )
+    return replace(DEFAULT, **{rule: _with(KINDS[rule], settings) for rule, settings in overrides.items() if rule in KINDS})
 
 
 def minutes(value: float) -> int:
@@ -103,6 +250,6 @@ def minutes(value: float) -> int:
     return round(value * MINUTE_US)
 
 
-def _with(kind: type[T], overrides: Mapping[str, float]) -> T:
-    known: Any = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+def _with(kind: Any, overrides: Mapping[str, float]) -> Any:
+    known = {f.name for f in fields(kind)}
     return kind(**{name: value for name, value in overrides.items() if name in known})

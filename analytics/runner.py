@@ -19,9 +19,10 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from analytics.alerts import QUERIES, Connection, apply_findings, colour
+from analytics.detectors import LAYOUT
 from analytics.engine import Engine
 from analytics.findings import Finding
-from analytics.state import LAYOUT, LayoutError
+from analytics.state import LayoutError
 from analytics.status import SiteStatus
 from gateway.clock import SECOND_US, now_us
 from ingest.columns import Batch

@@ -88,9 +88,9 @@ class Sensors(Book):
         device = self.memory.devices[d]
         for r in [r for r in self.records if r.rule is Rule.DEVICE_OFFLINE and r.subject == row["device"]]:
             if t > r.deadline_us:
-                self._end(r, t, "heard")
+                self.end(r, t, "heard")
             elif t > r.since_us:
-                self._withdraw(r, t, "heard_before")
+                self.withdraw(r, t, "heard_before")
         device["heard"] = max(int(device["heard"]), t)
         device["offline"] = any(r.rule is Rule.DEVICE_OFFLINE and r.subject == row["device"] for r in self.records)
         if device["link_off"] <= t:

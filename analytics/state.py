@@ -4,18 +4,18 @@ One decision: everything that must survive is in `Memory`, as arrays and plain s
 what the register says is compiled anew from the inputs that the checkpoint carries.
 """
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+from zlib import crc32
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from analytics.findings import Rule, Severity, SubjectKind
-from analytics.sight import View
+from analytics.sight import Gap, View
 from ingest.columns import COLUMNS
-
-LAYOUT = 1
-"""Raised with every change of what follows; a checkpoint of another layout is not read."""
 
 NEVER = 2**62
 UNKNOWN = -1
@@ -66,11 +66,34 @@ ROW = np.dtype([*COLUMNS.descr, ("pos", "i8"), ("s", "i4"), ("d", "i4")])
 RECENT = 8
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """State that a detector keeps: one row per subject of `kind`, carried over by id when the register changes.
+
+    kind: SITE and DEVICE have the rows of Memory.sites and Memory.devices, PLACE the counting places, PERSON the persons of
+    the register. dtype: its first field is ("id", "i4"). blank: what a new subject's fields begin with, where not 0.
+    """
+
+    name: str
+    kind: SubjectKind
+    dtype: np.dtype[np.void]
+    blank: Mapping[str, Any] = field(default_factory=dict)
+
+    def new(self, rows: int = 1) -> NDArray[np.void]:
+        """Return rows of subjects of which nothing is known."""
+        made = np.zeros(rows, self.dtype)
+        for name, value in self.blank.items():
+            made[name] = value
+        return made
+
+
 class Record(msgspec.Struct, kw_only=True):
     """A finding that is open, or held back for want of proof.
 
     since_us: begin of what it rests on. deadline_us: time of the finding. until_us: it ends by itself then. first_us: the
-    first activity after the deadline, 0 none. last_us, count: of the activity that makes it up (opened_after_hours).
+    first activity after the deadline, 0 none; of a rule about quarters of an hour: begin of the first one that speaks
+    against it. last_us, count: of the activity that makes it up (opened_after_hours); end of the last quarter that speaks
+    for it, and how many speak against it. absent: it says that something did not happen, so late evidence may disprove it.
     """
 
     rule: Rule
@@ -87,11 +110,15 @@ class Record(msgspec.Struct, kw_only=True):
     first_us: int = 0
     last_us: int = 0
     count: int = 0
+    absent: bool = False
     evidence: list[tuple[int, int]] = []
 
 
 class Memory(msgspec.Struct, kw_only=True):
-    """All that survives of a shard. Arrays have dtypes SITE, DEVICE and ROW; `records` and `recent` go by site id."""
+    """All that survives of a shard.
+
+    Arrays have dtypes SITE, DEVICE and ROW; `records` and `recent` go by site id, `tables` (of the detectors) by name.
+    """
 
     inputs: bytes | None = None
     sites: NDArray[np.void] = msgspec.field(default_factory=lambda: np.zeros(0, SITE))
@@ -100,6 +127,7 @@ class Memory(msgspec.Struct, kw_only=True):
     views: dict[int, View] = {}
     records: dict[int, list[Record]] = {}
     recent: dict[int, list[dict[str, int]]] = {}
+    tables: dict[str, NDArray[np.void]] = {}
 
 
 class LayoutError(Exception):
@@ -115,12 +143,20 @@ class _Saved(msgspec.Struct, kw_only=True):
     views: dict[int, View]
     records: dict[int, list[Record]]
     recent: dict[int, list[dict[str, int]]]
+    tables: dict[str, bytes]
 
 
-def dump(memory: Memory) -> bytes:
+def layout_of(tables: Iterable[Table]) -> int:
+    """Return a number that differs wherever a checkpoint would: by the fields of all arrays and structs."""
+    fields = [t.descr for t in (SITE, DEVICE, ROW)] + [(t.name, t.dtype.descr) for t in tables]
+    structs = [kind.__annotations__ for kind in (Record, Memory, View, Gap)]
+    return crc32(repr((fields, structs)).encode()) >> 1
+
+
+def dump(memory: Memory, layout: int) -> bytes:
     """Write a checkpoint."""
     saved = _Saved(
-        layout=LAYOUT,
+        layout=layout,
         inputs=memory.inputs,
         sites=memory.sites.tobytes(),
         devices=memory.devices.tobytes(),
@@ -128,16 +164,17 @@ def dump(memory: Memory) -> bytes:
         views=memory.views,
         records=memory.records,
         recent=memory.recent,
+        tables={name: rows.tobytes() for name, rows in memory.tables.items()},
     )
     return msgspec.msgpack.encode(saved)
 
 
-def load(data: bytes) -> Memory:
+def load(data: bytes, layout: int, tables: Iterable[Table]) -> Memory:
     """Read a checkpoint. Raises LayoutError."""
     try:
         saved = msgspec.msgpack.decode(data, type=_Saved)
-        if saved.layout != LAYOUT:
-            raise LayoutError(f"the checkpoint has layout {saved.layout}, this version reads {LAYOUT}; replaying the log instead")
+        if saved.layout != layout:
+            raise LayoutError(f"the checkpoint has layout {saved.layout}, this version reads {layout}; replaying the log instead")
         return Memory(
             inputs=saved.inputs,
             sites=np.frombuffer(saved.sites, SITE).copy(),
@@ -146,6 +183,7 @@ def load(data: bytes) -> Memory:
             views=saved.views,
             records=saved.records,
             recent=saved.recent,
+            tables={t.name: np.frombuffer(saved.tables[t.name], t.dtype).copy() for t in tables},
         )
-    except (msgspec.MsgspecError, ValueError) as e:
+    except (msgspec.MsgspecError, ValueError, KeyError) as e:
         raise LayoutError(f"the checkpoint cannot be read: {e}; replaying the log instead") from None

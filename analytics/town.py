@@ -4,14 +4,16 @@ One decision: arrays in `state` hold what changes with events, this holds what c
 it and carry the arrays' rows over by id.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analytics.calendars import Calendar
+from analytics.findings import SubjectKind
 from analytics.rules import Rules, compile_rules, minutes
-from analytics.state import DEVICE, FAMILIES, NEVER, SITE, UNKNOWN, Memory
+from analytics.state import DEVICE, FAMILIES, NEVER, SITE, UNKNOWN, Memory, Table
 from ingest.inputs import DeviceInput, GatewayInput, Inputs, PlaceInput, SiteInput, decode
 
 
@@ -42,6 +44,18 @@ class Town:
     """Gateway id → rows of the sites it has devices at."""
     site_row_of_place: NDArray[np.int64]
     device_row: NDArray[np.int64]
+    counting: list[PlaceInput]
+    """Places where people are counted now, or were; by the row of their tables."""
+    place_row: NDArray[np.int64]
+    """Place id → row in `counting`."""
+
+    def subject(self, memory: Memory, kind: SubjectKind, row: int) -> tuple[int, int]:
+        """Return the register id of a table's row, and the id of its site."""
+        if kind is SubjectKind.SITE:
+            return self.by_row[row].input.id, self.by_row[row].input.id
+        if kind is SubjectKind.DEVICE:
+            return self.devices[row].id, self.places[self.devices[row].place].site
+        return self.counting[row].id, self.counting[row].site
 
     def device(self, device_id: int) -> int:
         """Return a device's row, -1 none."""
@@ -51,17 +65,14 @@ class Town:
 EMPTY = Inputs(version=0, sites=[], places=[], devices=[], gateways=[])
 
 
-def compile_town(memory: Memory) -> Town:
-    """Compile `memory.inputs` and lay out `memory`'s arrays in its order; rows known before keep what they know."""
+def compile_town(memory: Memory, tables: Iterable[Table] = ()) -> Town:
+    """Compile `memory.inputs` and lay out `memory`'s arrays and `tables` in its order; rows known before keep what they know."""
     inputs = decode(memory.inputs) if memory.inputs is not None else EMPTY
     places = {p.id: p for p in inputs.places}
     mounted = [d for d in inputs.devices if d.place in places]
     memory.sites = _carry(memory.sites, [s.id for s in inputs.sites], _new_site())
     memory.devices = _carry(memory.devices, [d.id for d in mounted], _new_device())
-    sites = {
-        s.id: Site(row=row, input=s, calendar=Calendar(s.zone, s.hours, s.closed), rules=compile_rules(s.rules))
-        for row, s in enumerate(inputs.sites)
-    }
+    sites = {s.id: _site(row, s, inputs.days) for row, s in enumerate(inputs.sites)}
     served: dict[int, list[int]] = {g.id: [] for g in inputs.gateways}
     for place in inputs.places:
         sites[place.site].places.append(place)
@@ -74,6 +85,14 @@ def compile_town(memory: Memory) -> Town:
         if device.gateway not in site.gateways:
             site.gateways.append(device.gateway)
             served.setdefault(device.gateway, []).append(site.row)
+    counted = {d.place for d in mounted if d.family == "counter"} | _known_places(memory, tables)
+    counting = [p for p in inputs.places if p.id in counted]
+    ids = {
+        SubjectKind.SITE: [s.id for s in inputs.sites],
+        SubjectKind.DEVICE: [d.id for d in mounted],
+        SubjectKind.PLACE: [p.id for p in counting],
+    }
+    memory.tables = {t.name: _carry(memory.tables.get(t.name, t.new(0)), ids[t.kind], t.new()) for t in tables}
     return Town(
         sites=sites,
         by_row=list(sites.values()),
@@ -83,7 +102,20 @@ def compile_town(memory: Memory) -> Town:
         served=served,
         site_row_of_place=_table({p.id: sites[p.site].row for p in inputs.places}),
         device_row=_table({d.id: row for row, d in enumerate(mounted)}),
+        counting=counting,
+        place_row=_table({p.id: row for row, p in enumerate(counting)}),
     )
+
+
+def _site(row: int, site: SiteInput, days: Mapping[str, str]) -> Site:
+    calendar = Calendar(site.zone, site.hours, site.closed, days=days, modes=site.modes)
+    return Site(row=row, input=site, calendar=calendar, rules=compile_rules(site.rules))
+
+
+def _known_places(memory: Memory, tables: Iterable[Table]) -> set[int]:
+    """A place whose counter is away for repair keeps what was learned there."""
+    mine = [t for t in tables if t.kind is SubjectKind.PLACE and t.name in memory.tables]
+    return set(memory.tables[mine[0].name]["id"].tolist()) if mine else set()
 
 
 def _seat(devices: NDArray[np.void], row: int, device: DeviceInput, site: Site) -> None:

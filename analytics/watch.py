@@ -18,6 +18,8 @@ from analytics.sensors import Row, Sensors
 from analytics.state import NEVER, RECENT, Memory, Record
 from gateway.events import MAX_TIME_US, MIN_TIME_US, Flag, Kind
 
+BY_EVENT = frozenset({Rule.NOT_OPENED, Rule.NO_ACTIVITY, Rule.OPENED_AFTER_HOURS, Rule.LEFT_OPEN})
+"""Rules whose open records any event of the site may change."""
 SHOWN = ["t_us", "place", "kind", "a", "b", "d_in", "d_out"]
 
 
@@ -46,7 +48,7 @@ class Watch(Sensors):
             self._fire(due)
         self.state["clock"] = upto
         self.state["due"] = due
-        self.state["open_records"] = any(r.rule is not Rule.DEVICE_OFFLINE for r in self.records)
+        self.state["open_records"] = any(r.rule in BY_EVENT for r in self.records)
         return self.found
 
     def begin(self, from_us: int) -> None:
@@ -61,12 +63,18 @@ class Watch(Sensors):
         self._turn_page(int(self.state["clock"]))
         here = {int(self.memory.devices["id"][d]) for d in self.site.devices}
         for r in list(self.records):
-            device = {Rule.LEFT_OPEN: r.reason.get("device"), Rule.DEVICE_OFFLINE: r.subject}.get(r.rule)
-            if r.rule in (Rule.NOT_OPENED, Rule.NO_ACTIVITY) and self.site.calendar.at(r.deadline_us) is None:
-                self._withdraw(r, int(self.state["clock"]), "closure")
+            device = r.reason.get("device") if r.rule is Rule.LEFT_OPEN else r.subject if r.kind is SubjectKind.DEVICE else None
+            if self._overtaken(r):
+                self.withdraw(r, int(self.state["clock"]), "closure")
             elif device is not None and device not in here:
-                self._end(r, max(int(self.state["clock"]), r.deadline_us), "removed")
+                self.end(r, max(int(self.state["clock"]), r.deadline_us), "removed")
         return self.found
+
+    def _overtaken(self, r: Record) -> bool:
+        """Tell whether a closure now explains an absence."""
+        if r.rule in (Rule.NOT_OPENED, Rule.NO_ACTIVITY):
+            return self.site.calendar.at(r.deadline_us) is None
+        return r.absent and r.kind is not SubjectKind.DEVICE and any(a <= r.since_us < b for a, b in self.site.input.closed)
 
     def _next_due(self) -> int:
         dues = [int(self.state["agenda"]), self._no_activity_due()]
@@ -86,7 +94,7 @@ class Watch(Sensors):
             self._no_activity(self._no_activity_due())
         for r in [r for r in self.records if r.rule is Rule.OPENED_AFTER_HOURS]:
             if self._after_hours_end(r) <= now:
-                self._end(r, self._after_hours_end(r), "quiet")
+                self.end(r, self._after_hours_end(r), "quiet")
         if self.state["agenda"] <= now:
             self._calendar(int(self.state["agenda"]))
         for r in [r for r in self.records if r.held and r.deadline_us + HELD_US <= now]:
@@ -134,11 +142,11 @@ class Watch(Sensors):
 
     def _opening(self, now: int) -> None:
         for r in [r for r in self.records if r.rule is Rule.LEFT_OPEN]:
-            self._end(r, now, "opening")
+            self.end(r, now, "opening")
 
     def _closing(self, now: int) -> None:
         for r in [r for r in self.records if r.rule in (Rule.NOT_OPENED, Rule.NO_ACTIVITY) and not r.held]:
-            self._end(r, now, "closing")
+            self.end(r, now, "closing")
 
     def _is_night(self, t: int) -> bool:
         if not self.site.calendar.has_hours:
@@ -217,9 +225,9 @@ class Watch(Sensors):
             elif all(self._sees_quiet(d, r.since_us, r.deadline_us) for d in self.site.sensors):
                 self._begin(r)
                 if r.first_us:
-                    self._end(r, r.first_us, "activity")
+                    self.end(r, r.first_us, "activity")
                 elif r.until_us <= self.state["clock"]:
-                    self._end(r, r.until_us, "closing")
+                    self.end(r, r.until_us, "closing")
 
     # ---------------------------------------------------------------- doors
 
@@ -279,14 +287,14 @@ class Watch(Sensors):
         for r in [r for r in self.records if r.rule is Rule.LEFT_OPEN and r.reason["device"] == row["device"]]:
             if t <= r.deadline_us:
                 if not is_open and t > r.reason["open_since_us"]:
-                    self._withdraw(r, t, "closed_before")
+                    self.withdraw(r, t, "closed_before")
                 continue
             if r.held and not (is_open or seen_edge):
                 self.records.remove(r)  # closed at an unknown time: perhaps before the deadline
                 continue
             self._begin(r)
             if not is_open:
-                self._end(r, t, "closed")
+                self.end(r, t, "closed")
         if is_open and row["d"] >= 0 and not row["flags"] & Flag.LATE:
             self._still_open(row)
 
@@ -349,6 +357,8 @@ class Watch(Sensors):
             if kind == Kind.CONTACT:
                 self._door(row)
         if is_activity(row):
+            if late:
+                self._disprove(row)
             self._activity(t)
             self._count(row)
             if is_presence(row) and self._is_night(t):
@@ -360,6 +370,13 @@ class Watch(Sensors):
         if any(r.held for r in self.records):
             self._try_held()
 
+    def _disprove(self, row: Row) -> None:
+        """Take back what a rule about quarters of an hour said did not happen, where late evidence shows that it did."""
+        for r in [r for r in self.records if r.absent and r.since_us <= row["t_us"] < r.last_us]:
+            subject = {SubjectKind.DEVICE: row["device"], SubjectKind.PLACE: row["place"], SubjectKind.PERSON: row["person"]}
+            if subject.get(r.kind, self.id) == r.subject:
+                self.withdraw(r, row["t_us"], "activity_before")
+
     def _count(self, row: Row) -> None:
         if self.state["day_from"] <= row["t_us"] < self.state["day_to"]:
             self.state["today_in"] += row["d_in"]
@@ -369,12 +386,12 @@ class Watch(Sensors):
         for r in [r for r in self.records if r.rule in (Rule.NOT_OPENED, Rule.NO_ACTIVITY)]:
             begins = r.since_us if r.rule is Rule.NOT_OPENED else r.since_us + 1
             if begins <= t <= r.deadline_us:
-                self._withdraw(r, t, "activity_before")
+                self.withdraw(r, t, "activity_before")
             elif r.deadline_us < t < r.until_us:
                 if r.held:
                     r.first_us = min(t, r.first_us or t)
                 else:
-                    self._end(r, t, "activity")
+                    self.end(r, t, "activity")
         self.state["last_act"] = max(int(self.state["last_act"]), t)
 
 

@@ -7,7 +7,10 @@ import msgspec
 
 
 class SiteInput(msgspec.Struct, frozen=True, kw_only=True):
-    """A site. hours: weekday ("mon"…"sun") → list of ["HH:MM", "HH:MM"] local times; an end <= its start is next day's."""
+    """A site.
+
+    hours: day ("mon"…"sun", "holiday", "workday") → list of ["HH:MM", "HH:MM"] local times; an end <= its start is next day's.
+    """
 
     id: int
     code: str
@@ -21,6 +24,8 @@ class SiteInput(msgspec.Struct, frozen=True, kw_only=True):
     """Closures in force, [from_us, to_us)."""
     rules: dict[str, dict[str, float]]
     """Overrides, rule → setting → value."""
+    modes: list[tuple[int, int, str]] = []
+    """[from_us, to_us) in which a "visit" (inspection, event) or a "drill" explains what is unusual."""
 
 
 class PlaceInput(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +68,8 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     places: list[PlaceInput]
     devices: list[DeviceInput]
     gateways: list[GatewayInput]
+    days: dict[str, str] = {}
+    """"YYYY-MM-DD" → "holiday", or "workday" for a weekend day that is worked (调休)."""
 
 
 def encode(inputs: Inputs) -> bytes:

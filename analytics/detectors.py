@@ -1,0 +1,18 @@
+"""The rules about quarters of an hour: which there are, and the state that they keep.
+
+One decision: a detector is a module with TABLES and `close(quarter, episodes)`; this list is all that the engine knows of them.
+"""
+
+from collections.abc import Callable
+
+from analytics.episodes import Episodes
+from analytics.quarters import TALLY, Quarter
+from analytics.state import Table, layout_of
+
+DETECTORS: tuple[Callable[[Quarter, Episodes], None], ...] = ()
+"""In the order in which they are asked: what explains comes before what would accuse."""
+
+TABLES: tuple[Table, ...] = (TALLY,)
+
+LAYOUT = layout_of(TABLES)
+"""Differs wherever a checkpoint would; a checkpoint of another layout is not read."""

@@ -1,0 +1,155 @@
+"""Event time cut into quarters of an hour, for the rules that need statistics rather than single events.
+
+One decision: a quarter is closed once per site, when the site's clock has passed its end, with exactly the rows of that
+quarter tallied; so what a detector sees does not depend on batches, and all it does is arithmetic on columns.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics.findings import SubjectKind
+from analytics.state import Memory, Table
+from analytics.town import Town
+from gateway.clock import MINUTE_US
+from gateway.events import Flag, Kind, Result
+
+QUARTER_US = 15 * MINUTE_US
+BLIND_US = MINUTE_US
+"""A gateway that missed more than this of a quarter did not cover it."""
+
+TALLY = Table(
+    name="tally",
+    kind=SubjectKind.DEVICE,
+    dtype=np.dtype(
+        [
+            ("id", "i4"),
+            ("messages", "i4"),  # of any kind
+            ("edges", "i4"),  # of a door, seen or inferred
+            ("opens", "i4"),  # those that opened
+            ("came_in", "i4"),
+            ("went_out", "i4"),
+            ("passages", "i4"),  # faces, cards, manual check-ins
+            ("strangers", "i4"),
+            ("odd_times", "i4"),  # messages whose own time was not plausible
+        ]
+    ),
+)
+"""What each device said in the quarter that its site has not closed yet."""
+COUNTED = TALLY.dtype.names[1:] if TALLY.dtype.names else ()
+
+Rows = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarter:
+    """A quarter of an hour that some sites have closed. Masks have one entry per device or per site of the shard.
+
+    sites, devices: rows of the sites that close it and of their devices. tally: dtype TALLY. covered: the device's gateway
+    listened to it throughout. sees: covered, mounted all the while, and the device proves that it was there (`sight`).
+    is_open: the site was open throughout. excused: in a closure, visit or drill. day_type: 0-6 Monday to Sunday, 7 public
+    holiday. slot: local quarter of the day, 0-95.
+    """
+
+    from_us: int
+    to_us: int
+    memory: Memory
+    town: Town
+    sites: Rows
+    devices: Rows
+    tally: NDArray[np.void]
+    covered: Mask
+    sees: Mask
+    is_open: Mask
+    excused: Mask
+    day_type: NDArray[np.int8]
+    slot: NDArray[np.int16]
+
+
+def count(memory: Memory, rows: NDArray[np.void]) -> None:
+    """Add rows (dtype ROW, of quarters that are not closed) to the tallies."""
+    rows = rows[rows["d"] >= 0]
+    tally = memory.tables[TALLY.name]
+    d, kind = rows["d"], rows["kind"]
+    if not len(rows):
+        return
+    edge = (kind == Kind.CONTACT) & ((rows["flags"] & Flag.REPEAT) == 0)
+    passage = kind == Kind.PASSAGE
+    stranger = passage & (rows["a"] == Result.STRANGER)
+    odd = (rows["flags"] & Flag.TIME_IMPLAUSIBLE) != 0
+    here, which = np.unique(d, return_inverse=True)
+    for name, of in (
+        ("messages", None),
+        ("edges", edge),
+        ("opens", edge & (rows["a"] == 1)),
+        ("came_in", rows["d_in"]),
+        ("went_out", rows["d_out"]),
+        ("passages", passage),
+        ("strangers", stranger),
+        ("odd_times", odd),
+    ):
+        tally[name][here] += np.bincount(which, of, len(here)).astype(np.int32)
+
+
+def ends(before: NDArray[np.int64], after: NDArray[np.int64]) -> list[int]:
+    """Return the ends of all quarters that a clock of some site passes on its way from `before` to `after`, in order."""
+    first, last = before // QUARTER_US + 1, after // QUARTER_US
+    moved = last >= first
+    if not moved.any():
+        return []
+    return [q * QUARTER_US for q in range(int(first[moved].min()), int(last[moved].max()) + 1)]
+
+
+def close(memory: Memory, town: Town, sites: Rows, to_us: int) -> Quarter:
+    """Describe the quarter that ends at `to_us` for the sites that close it."""
+    from_us = to_us - QUARTER_US
+    devices = np.array([d for row in sites.tolist() for d in town.by_row[row].devices], np.int64)
+    n = len(memory.sites)
+    is_open, excused = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
+    day_type, slot = np.zeros(n, np.int8), np.zeros(n, np.int16)
+    for row in sites.tolist():
+        day_type[row], slot[row], is_open[row], excused[row] = town.by_row[row].calendar.quarter(from_us, to_us)
+    covered = np.zeros(len(memory.devices), np.bool_)
+    covered[devices] = _covered(memory, town, devices, from_us, to_us)
+    known = memory.devices
+    there = (known["heard"] > 0) & (to_us - known["heard"] < known["alive_every"])
+    here = (known["mounted"] <= from_us) & ~((known["link_off"] > 0) & (known["link_off"] < to_us))
+    return Quarter(
+        from_us=from_us,
+        to_us=to_us,
+        memory=memory,
+        town=town,
+        sites=sites,
+        devices=devices,
+        tally=memory.tables[TALLY.name],
+        covered=covered,
+        sees=covered & there & here,
+        is_open=is_open,
+        excused=excused,
+        day_type=day_type,
+        slot=slot,
+    )
+
+
+def clear(quarter: Quarter) -> None:
+    """Begin the next quarter of the sites that closed this one."""
+    for name in COUNTED:
+        quarter.tally[name][quarter.devices] = 0
+
+
+def _covered(memory: Memory, town: Town, devices: Rows, from_us: int, to_us: int) -> Mask:
+    covered = np.zeros(len(devices), np.bool_)
+    gateways = memory.devices["gateway"][devices]
+    for gateway in np.unique(gateways).tolist():
+        view, mine = memory.views.get(gateway), gateways == gateway
+        if view is None:
+            continue
+        if any(g.counts and g.source and g.from_us < to_us and (g.to_us is None or g.to_us > from_us) for g in view.gaps):
+            for n in np.flatnonzero(mine).tolist():
+                identity = town.devices[int(devices[n])].identity
+                covered[n] = not view.uncovered(identity, from_us, to_us, BLIND_US)
+        else:
+            covered[mine] = not view.uncovered("", from_us, to_us, BLIND_US)
+    return covered
