@@ -58,7 +58,7 @@ WHERE a.id = %(id)s
 -- name: supersede
 -- A version is a snapshot: the newest replaces unsent older ones. One that is on its way is left alone.
 UPDATE outbox SET state = 'superseded', done_us = %(now_us)s
-WHERE alert = %(alert)s AND version < %(version)s AND state = 'pending' AND leased_until_us <= %(now_us)s
+WHERE alert = %(alert)s AND version < %(version)s AND notice IS NULL AND state = 'pending' AND leased_until_us <= %(now_us)s
 
 -- name: enabled_endpoints
 SELECT id FROM endpoint WHERE enabled ORDER BY id
@@ -66,7 +66,7 @@ SELECT id FROM endpoint WHERE enabled ORDER BY id
 -- name: put_outbox
 INSERT INTO outbox (alert, version, endpoint, webhook_id, body, due_us)
 VALUES (%(alert)s, %(version)s, %(endpoint)s, %(webhook_id)s, %(body)s, %(now_us)s)
-ON CONFLICT (alert, version, endpoint) DO NOTHING
+ON CONFLICT (alert, version, endpoint) WHERE notice IS NULL DO NOTHING
 
 -- name: trace_evidence
 -- Where a stored event came from: gateway, stream, seq and its number in the frame.
