@@ -60,14 +60,29 @@ class GatewayInput(msgspec.Struct, frozen=True, kw_only=True):
     code: str
 
 
+class PersonInput(msgspec.Struct, frozen=True, kw_only=True):
+    """Someone with active consent who belongs to a site of the shard; never a name.
+
+    devices: ids of the terminals that know them, of any shard. absences: [from_us, to_us) that were announced.
+    """
+
+    id: int
+    site: int
+    role: str
+    consent_from_us: int
+    devices: list[int]
+    absences: list[tuple[int, int]]
+
+
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything of one shard at one register version. Persons come with their rules."""
+    """Everything of one shard at one register version."""
 
     version: int
     sites: list[SiteInput]
     places: list[PlaceInput]
     devices: list[DeviceInput]
     gateways: list[GatewayInput]
+    persons: list[PersonInput] = []
     days: dict[str, str] = {}
     """"YYYY-MM-DD" → "holiday", or "workday" for a weekend day that is worked (调休)."""
 

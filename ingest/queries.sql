@@ -159,6 +159,30 @@ WHERE g.shard = %(shard)s ORDER BY d.id
 -- name: inputs_gateways
 SELECT id, code FROM gateway WHERE shard = %(shard)s ORDER BY id
 
+-- name: inputs_persons
+-- Whose consent is active, with the terminals that know them.
+SELECT p.id, p.site, p.role, p.consent_from_us,
+       array(SELECT DISTINCT l.device FROM person_link l WHERE l.person = p.id ORDER BY l.device) AS devices
+FROM person p JOIN site s ON s.id = p.site
+WHERE s.shard = %(shard)s AND p.consent_to_us IS NULL ORDER BY p.id
+
+-- name: inputs_absences
+-- An absence holds unless the newest row about the same time cancels it.
+SELECT person, from_us, to_us
+FROM (SELECT DISTINCT ON (a.person, a.from_us, a.to_us) a.person, a.from_us, a.to_us, a.cancelled
+      FROM planned_absence a JOIN person p ON p.id = a.person JOIN site s ON s.id = p.site
+      WHERE s.shard = %(shard)s AND p.consent_to_us IS NULL
+      ORDER BY a.person, a.from_us, a.to_us, a.id DESC) newest
+WHERE NOT cancelled
+ORDER BY person, from_us, to_us
+
+-- name: put_absence
+-- Of someone whose consent is active; nothing where there is no such person.
+INSERT INTO planned_absence (person, from_us, to_us, reason, author, at_us, cancelled)
+SELECT id, %(from_us)s, %(to_us)s, %(reason)s, %(author)s, %(now_us)s, %(cancelled)s
+FROM person WHERE id = %(person)s AND consent_to_us IS NULL
+RETURNING id
+
 -- name: last_inputs
 -- What the analyzer was last told.
 SELECT body FROM inputs WHERE shard = %(shard)s ORDER BY pos DESC LIMIT 1
@@ -275,6 +299,17 @@ ON CONFLICT (place, hour_us) DO UPDATE SET
     people_in = rollup_hour.people_in + EXCLUDED.people_in, people_out = rollup_hour.people_out + EXCLUDED.people_out,
     passages = rollup_hour.passages + EXCLUDED.passages, openings = rollup_hour.openings + EXCLUDED.openings,
     events = rollup_hour.events + EXCLUDED.events
+
+-- name: add_person_days
+-- Each passage of someone known, by the local day of the site where it was.
+INSERT INTO person_day (person, site, day, visits, first_us, last_us)
+SELECT v.person, s.id, (to_timestamp(v.t_us / 1000000) AT TIME ZONE s.zone)::date AS day, count(*), min(v.t_us), max(v.t_us)
+FROM unnest(%(person)s::int[], %(place)s::int[], %(t_us)s::bigint[]) AS v (person, place, t_us)
+JOIN place p ON p.id = v.place JOIN site s ON s.id = p.site
+GROUP BY v.person, s.id, day ORDER BY 1, 3, 2
+ON CONFLICT (person, day, site) DO UPDATE SET
+    visits = person_day.visits + EXCLUDED.visits, first_us = least(person_day.first_us, EXCLUDED.first_us),
+    last_us = greatest(person_day.last_us, EXCLUDED.last_us)
 
 -- name: put_inputs
 INSERT INTO inputs (shard, pos, version, body) VALUES (%(shard)s, %(pos)s, %(version)s, %(body)s)

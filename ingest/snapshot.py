@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 from gateway.clock import SECOND_US
 from gateway.wire import PersonLink
 from ingest.classes import CLASSES
-from ingest.inputs import DeviceInput, GatewayInput, Inputs, PlaceInput, SiteInput
+from ingest.inputs import DeviceInput, GatewayInput, Inputs, PersonInput, PlaceInput, SiteInput
 from ingest.store.queries import Queries
 
 QUERIES = Queries("ingest")
@@ -108,6 +108,9 @@ def compile_inputs(conn: psycopg.Connection[Any], shard: int, version: int) -> I
         closed = defaultdict(list)
         for c in rows("closures"):
             closed[c["site"]].append((c["from_us"], c["to_us"]))
+        absent = defaultdict(list)
+        for a in rows("absences"):
+            absent[a["person"]].append((a["from_us"], a["to_us"]))
         sites = [SiteInput(**_hours(s), closed=closed[s["id"]]) for s in rows("sites")]
         return Inputs(
             version=version,
@@ -115,6 +118,7 @@ def compile_inputs(conn: psycopg.Connection[Any], shard: int, version: int) -> I
             places=[PlaceInput(**p) for p in rows("places")],
             devices=[_device(d) for d in rows("devices")],
             gateways=[GatewayInput(**g) for g in rows("gateways")],
+            persons=[PersonInput(**p, absences=absent[p["id"]]) for p in rows("persons")],
         )
 
 

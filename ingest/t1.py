@@ -175,6 +175,10 @@ class T1:
         added = rollups(prepared.rows)
         if len(added["place"]):
             self.conn.execute(QUERIES["add_rollups"], {name: values.tolist() for name, values in added.items()})
+        known = prepared.rows[(prepared.rows["person"] > 0) & (prepared.rows["place"] > 0)]
+        if len(known):
+            visits = {name: known[name].tolist() for name in ("person", "place", "t_us")}
+            self.conn.execute(QUERIES["add_person_days"], visits)
 
     def _put_batches(
         self, before: Mapping[int, int], positions: Mapping[int, int], work: Mapping[int, Work], prepared: Prepared
