@@ -6,6 +6,7 @@ what the device meant and not from what someone decodes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 
@@ -30,7 +31,9 @@ class Pass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """The door is opened and stays so."""
+    """The door is opened and stays so; open False: it is shut again."""
+
+    open: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +48,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Face:
-    """Somebody looks into the terminal; local_id "": a stranger to it."""
+    """Somebody looks into the terminal; local_id "": a stranger to it. refused: it knows them and lets them not in."""
 
     local_id: str
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +68,34 @@ class Told:
     payload: bytes
 
 
-Input = Pass | Hold | Toggle | Report | Face | Connected | Told
+class Trouble(StrEnum):
+    """What can be wrong with a device, and what the fault's value means."""
+
+    DEAD = "dead"
+    """1: it has no power and says nothing; 0: it starts again."""
+    STUCK = "stuck"
+    """Door. 1: it goes on reporting the state that it had; 0: repaired."""
+    BLIND = "blind"
+    """Counter, terminal. 1: it works and sees nobody; 0: repaired."""
+    MISSES_OUT = "misses_out"
+    """Counter. The share of those leaving whom it does not see, 0 to 1."""
+    BATTERY = "battery"
+    """Door. The percentage left."""
+    TAMPER = "tamper"
+    """Door. 1: taken off its mount; 0: back."""
+    CLOCK = "clock"
+    """Terminal. The seconds that its clock is ahead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """From now on something is wrong with the device, or right again."""
+
+    trouble: Trouble
+    value: float
+
+
+Input = Pass | Hold | Toggle | Report | Face | Connected | Told | Fault
 Step = tuple[list[Output], int | None]
 
 

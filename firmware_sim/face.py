@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from random import Random
 from zoneinfo import ZoneInfo
 
-from firmware_sim.device import Connected, Face, Input, Output, Step, Told
+from firmware_sim.device import Connected, Face, Fault, Input, Output, Step, Told, Trouble
 
 SECOND_US = 1_000_000
 REPUSH_US = 10 * SECOND_US
@@ -26,6 +26,7 @@ class _Record:
     t_us: int
     number: int
     local_id: str  # "": a snap of a stranger
+    refused: bool
 
 
 class FaceTerminal:
@@ -42,6 +43,8 @@ class FaceTerminal:
         self._up = False
         self._pushed_us = self._greeted_us = 0
         self._pushed_before = False
+        self._dead = self._blind = False
+        self._ahead_us = 0
 
     @property
     def waiting(self) -> int:
@@ -64,9 +67,14 @@ class FaceTerminal:
         """Take faces, acknowledgements and the state of the connection; push, greet and sign life when it is time."""
         news = False
         for one in inputs:
-            if isinstance(one, Face):
-                news |= not self._waiting
-                self._take(now_us, one.local_id)
+            if isinstance(one, Fault):
+                self._fault(one)
+            elif self._dead:
+                continue
+            elif isinstance(one, Face):
+                if not self._blind:
+                    news |= not self._waiting
+                    self._take(now_us, one)
             elif isinstance(one, Connected):
                 self._up, self.online, self._pushed_us, self._greeted_us = one.up, False, 0, 0
             elif isinstance(one, Told):
@@ -86,13 +94,34 @@ class FaceTerminal:
             calls.append(self._pushed_us + REPUSH_US)
         return outputs, min(calls)
 
-    def _take(self, now_us: int, local_id: str) -> None:
+    def answer(self, output: Output) -> Told | None:
+        """Return what a gateway in good health says to an output; for a simulation without one."""
+        if output.topic == "mqtt/face/basic":
+            return Told(payload=b'{"operator":"Online-Ack"}')
+        if not output.topic.endswith(("/Rec", "/Snap")):
+            return None
+        first = self._waiting[0]
+        info = {"PushAckType": 2 if first.local_id else 1, "SnapOrRecordID": first.number}
+        return Told(payload=json.dumps({"operator": "PushAck", "info": info}).encode())
+
+    def _fault(self, fault: Fault) -> None:
+        match fault.trouble:
+            case Trouble.DEAD:
+                self._dead, self._up = bool(fault.value), not fault.value
+                self.online, self._pushed_us, self._greeted_us = False, 0, 0
+            case Trouble.BLIND:
+                self._blind = bool(fault.value)
+            case Trouble.CLOCK:
+                self._ahead_us = round(fault.value * SECOND_US)
+
+    def _take(self, now_us: int, face: Face) -> None:
         t_us = now_us // SECOND_US * SECOND_US  # its clock shows whole seconds
-        if local_id:
+        if face.local_id:
             self._records += 1
         else:
             self._snaps += 1
-        self._waiting.append(_Record(t_us=t_us, number=self._records if local_id else self._snaps, local_id=local_id))
+        number = self._records if face.local_id else self._snaps
+        self._waiting.append(_Record(t_us=t_us, number=number, local_id=face.local_id, refused=face.refused))
 
     def _told(self, payload: bytes) -> bool:
         try:
@@ -123,8 +152,9 @@ class FaceTerminal:
         if snap:
             info |= {"SnapID": str(record.number)}
         else:
-            info |= {"customId": "", "personId": record.local_id, "RecordID": str(record.number), "VerifyStatus": "1"}
-            info |= {"PersonType": "0", "similarity1": "91.000000", "personName": f"姓名{record.local_id}", "telnum": " "}
+            info |= {"customId": "", "personId": record.local_id, "RecordID": str(record.number)}
+            info |= {"VerifyStatus": str(1 + record.refused), "PersonType": str(int(record.refused))}
+            info |= {"similarity1": "91.000000", "personName": f"姓名{record.local_id}", "telnum": " "}
         info |= {"Sendintime": int(now_us - record.t_us <= REPUSH_US), "targetPosInScene": [310, 40, 620, 480]}
         info |= {"pic": self._picture(record)}
         observation: dict[str, object] = {
@@ -144,7 +174,7 @@ class FaceTerminal:
         return "data:image/jpeg;base64," + base64.b64encode(_JPEG + rng.randbytes(1500) + b"\xff\xd9").decode()
 
     def _local(self, t_us: int) -> str:
-        return f"{datetime.fromtimestamp(t_us // SECOND_US, UTC).astimezone(self._zone):%Y-%m-%d %H:%M:%S}"
+        return f"{datetime.fromtimestamp((t_us + self._ahead_us) // SECOND_US, UTC).astimezone(self._zone):%Y-%m-%d %H:%M:%S}"
 
     def _say(self, topic: str, operator: str, info: dict[str, object], observation: dict[str, object] | None = None) -> Output:
         payload = json.dumps({"operator": operator, "info": info}, ensure_ascii=False, separators=(",", ":")).encode()

@@ -5,7 +5,7 @@ again tells the same past.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from random import Random
 from zoneinfo import ZoneInfo
 
@@ -20,11 +20,16 @@ QUIET_BEFORE_CLOSING_US = 10 * MINUTE_US
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
-    """Somebody comes and goes. local_id: as the terminal knows them; "" a stranger to it; None passes it by."""
+    """Somebody comes and goes. local_id: as the terminal knows them; "" a stranger to it; None passes it by.
+
+    refused: the terminal knows them and lets them not in. seen_us: they look into the terminal once more, then.
+    """
 
     arrive_us: int
     leave_us: int
     local_id: str | None
+    refused: bool = False
+    seen_us: int | None = None
 
 
 def visits(seed: int, site: Site, hour_us: int) -> list[Visit]:
@@ -70,6 +75,15 @@ def last_closing(site: Site, before_us: int) -> int:
         if found := [end for end in ends if end <= before_us]:
             return max(found)
     raise ValueError(f"site {site.code} does not close; give it hours")
+
+
+def windows(site: Site, day: date) -> list[tuple[int, int]]:
+    """Return when a site opens and closes on a local day."""
+    zone, midnight = ZoneInfo(site.zone), datetime(day.year, day.month, day.day)  # noqa: DTZ001 - local, placed by _at
+    return [
+        (_at(midnight, start, zone), _at(midnight + timedelta(days=end <= start), end, zone))
+        for start, end in site.hours[DAYS[day.weekday()]]
+    ]
 
 
 def _at(day: datetime, text: str, zone: ZoneInfo) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from random import Random
 
-from firmware_sim.device import Input, Output, Pass, Report, Step
+from firmware_sim.device import Fault, Input, Output, Pass, Report, Step, Trouble
 
 APPLICATION = "7c0a5f0e-5d5e-4f4a-9f0e-3a1d6a2b9c41"
 
@@ -30,12 +30,16 @@ class MilesightCounter:
         self._next_us: int | None = None
         self._frame = 0
         self._total, self._period = [0, 0], [0, 0]
+        self._dead = self._blind = False
+        self._misses_out = 0.0
 
     def update(self, now_us: int, inputs: Sequence[Input]) -> Step:
         """Count who passes; report totals and the period since the last report."""
         report = any(isinstance(one, Report) for one in inputs)
         for one in inputs:
-            if isinstance(one, Pass):
+            if isinstance(one, Fault):
+                self._fault(one)
+            elif isinstance(one, Pass) and not self._missed(one):
                 self._total[not one.inward] += 1
                 self._period[not one.inward] += 1
         if self._report_us is not None:
@@ -44,7 +48,24 @@ class MilesightCounter:
             if now_us >= self._next_us:
                 report = True
                 self._next_us += self._report_us
-        return ([self._uplink(now_us)] if report else []), self._next_us
+        return ([self._uplink(now_us)] if report and not self._dead else []), self._next_us
+
+    def _missed(self, one: Pass) -> bool:
+        if self._dead or self._blind:
+            return True
+        return self._misses_out > 0 and not one.inward and self._rng.random() < self._misses_out
+
+    def _fault(self, fault: Fault) -> None:
+        match fault.trouble:
+            case Trouble.DEAD:
+                if self._dead and not fault.value:  # it joins anew and counts from nothing
+                    self._address, self._frame = self._rng.getrandbits(32), 0
+                    self._total, self._period = [0, 0], [0, 0]
+                self._dead = bool(fault.value)
+            case Trouble.BLIND:
+                self._blind = bool(fault.value)
+            case Trouble.MISSES_OUT:
+                self._misses_out = fault.value
 
     def _uplink(self, now_us: int) -> Output:
         (total_in, total_out), (period_in, period_out) = self._total, self._period

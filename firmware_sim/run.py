@@ -13,7 +13,7 @@ from pathlib import Path
 from firmware_sim.bus import Bus
 from firmware_sim.face import FaceTerminal
 from firmware_sim.ledger import Ledger
-from firmware_sim.play import Play, Said
+from firmware_sim.play import Demonstration, Play, Said
 from firmware_sim.town import Town
 from firmware_sim.zigbee import BRIDGE_OFFLINE, BRIDGE_ONLINE
 from gateway.clock import SECOND_US, now_us
@@ -53,7 +53,8 @@ async def run(
     that many observations a second, `count` in all, then wait until broker and terminals have everything acknowledged.
     """
     started = now_us()
-    play = Play(town, started, from_us=started - backlog_us, qos=1 if ledger else 0, habits=rate is None)
+    script = Demonstration(town, started) if rate is None else None
+    play = Play(town, script, from_us=started - backlog_us, qos=1 if ledger else 0)
     with Ledger(ledger) if ledger else nullcontext() as book:
         stage = _Stage(play, Bus(bus_url), book)
         try:

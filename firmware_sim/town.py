@@ -5,7 +5,7 @@ which has closed three quarters of an hour ago with its door held open: there is
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -35,14 +35,22 @@ _HELD = 1  # the site whose door is held open
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """A site as its devices see it. hours: weekday → windows of local time; persons: local ids its terminal knows."""
+    """A site as its devices see it.
+
+    hours: weekday → windows of local time. places: those that `devices` are mounted at. persons: local ids its terminal
+    knows, and their tokens. gateway: of its devices, "" where it has none.
+    """
 
     code: str
     kind: str
     zone: str
+    capacity: int
+    gateway: str
     hours: Mapping[str, tuple[tuple[str, str], ...]]
     devices: tuple[str, ...]
+    places: tuple[str, ...]
     persons: tuple[str, ...]
+    tokens: tuple[str, ...]
     held_open: bool = False
 
 
@@ -61,18 +69,30 @@ class Town:
 
     def sites(self) -> tuple[Site, ...]:
         """Return the sites with what is mounted there."""
-        return tuple(self._site(row) for row in self.document["sites"])
+        mounted: dict[str, list[Mapping[str, Any]]] = {row["code"]: [] for row in self.document["sites"]}
+        known: dict[str, list[tuple[str, str]]] = {}
+        for d in self.document["devices"]:
+            mounted.get((d.get("place") or "").split("/")[0], []).append(d)
+        for p in self.document["persons"]:
+            for link in p["links"]:
+                known.setdefault(link["device"], []).append((link["local_id"], p["token"]))
+        return tuple(self._site(row, mounted[row["code"]], known) for row in self.document["sites"])
 
-    def _site(self, row: Mapping[str, Any]) -> Site:
-        devices = tuple(d["identity"] for d in self.document["devices"] if (d.get("place") or "").split("/")[0] == row["code"])
-        links = (link for p in self.document["persons"] for link in p["links"] if link["device"] in devices)
+    def _site(
+        self, row: Mapping[str, Any], mounted: Sequence[Mapping[str, Any]], known: Mapping[str, Sequence[tuple[str, str]]]
+    ) -> Site:
+        persons = [person for d in mounted for person in known.get(d["identity"], ())]
         return Site(
             code=row["code"],
             kind=row["kind"],
             zone=row["zone"],
+            capacity=int(row.get("capacity") or 0),
+            gateway=mounted[0]["gateway"] if mounted else "",
             hours={day: tuple((a, b) for a, b in row["hours"].get(day, ())) for day in DAYS},
-            devices=devices,
-            persons=tuple(link["local_id"] for link in links),
+            devices=tuple(d["identity"] for d in mounted),
+            places=tuple(d["place"] for d in mounted),
+            persons=tuple(local_id for local_id, _ in persons),
+            tokens=tuple(token for _, token in persons),
             held_open=row["code"] == self.held_open,
         )
 

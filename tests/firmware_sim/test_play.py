@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from firmware_sim.habits import last_closing, open_until, visits
-from firmware_sim.play import HELD_BEFORE_CLOSING_US, Play
+from firmware_sim.play import HELD_BEFORE_CLOSING_US, Demonstration, Play
 from firmware_sim.town import build_town
 from gateway.clock import HOUR_US, MINUTE_US
 from gateway.codecs.contract import Message
@@ -15,14 +15,19 @@ NOON_US = 1_789_963_200_000_000  # 2026-09-21T04:00:00Z, 12:00 in Shanghai
 NIGHT_US = 1_790_013_600_000_000  # 02:00 in Shanghai
 
 
+def demonstration(now_us: int, from_us: int, seed: int = 1) -> Play:
+    town = build_town(seed, 8, now_us)
+    return Play(town, Demonstration(town, now_us), from_us=from_us)
+
+
 def observed(now_us: int, from_us: int) -> list[dict[str, Any]]:
-    play = Play(build_town(1, 8, now_us), now_us, from_us=from_us)
+    play = demonstration(now_us, from_us)
     return [dict(one.output.observation or {}) for one in play.advance(now_us)]
 
 
 def test_the_same_seed_says_the_same_bytes() -> None:
     def everything(seed: int) -> list[tuple[int, str, bytes]]:
-        play = Play(build_town(seed, 8, NOON_US), NOON_US, from_us=NOON_US - HOUR_US)
+        play = demonstration(NOON_US, NOON_US - HOUR_US, seed)
         return [(s.at_us, s.output.topic, s.output.payload) for s in play.advance(NOON_US)]
 
     assert everything(1) == everything(1)
@@ -48,7 +53,7 @@ def test_a_simulator_that_starts_again_tells_the_same_past() -> None:
 
 def test_a_terminal_that_starts_again_gives_its_records_the_same_numbers() -> None:
     def waiting(now_us: int) -> dict[str, Any]:
-        play = Play(build_town(1, 8, now_us), now_us, from_us=NOON_US - HOUR_US)
+        play = demonstration(now_us, NOON_US - HOUR_US)
         play.advance(now_us)
         play.go_live(now_us)
         held = next(s for s in play.town.sites() if s.held_open)
@@ -93,7 +98,7 @@ def test_the_door_of_the_site_that_has_just_closed_was_opened_before_and_is_open
 
 def test_what_the_ledger_says_is_what_the_codecs_understand() -> None:
     """Two independent readings of the same bytes; golden bytes guard them against a common mistake."""
-    play = Play(build_town(1, 8, NOON_US), NOON_US, from_us=NOON_US - HOUR_US)
+    play = demonstration(NOON_US, NOON_US - HOUR_US)
     memory: dict[str, int] = {}
     for said in play.advance(NOON_US):
         truth = said.output.observation
@@ -114,7 +119,7 @@ def test_what_the_ledger_says_is_what_the_codecs_understand() -> None:
 
 
 def test_every_door_says_its_state_at_least_every_twenty_seconds_once_the_simulator_is_live() -> None:
-    play = Play(build_town(1, 8, NOON_US), NOON_US, from_us=NOON_US)
+    play = demonstration(NOON_US, NOON_US)
     play.advance(NOON_US)
     play.go_live(NOON_US)
     for start_us in (NOON_US, NOON_US + 20_000_000, NOON_US + 40_000_000):
@@ -123,7 +128,7 @@ def test_every_door_says_its_state_at_least_every_twenty_seconds_once_the_simula
 
 
 def test_without_habits_a_door_says_its_state_when_it_is_switched_on_and_then_only_when_poked() -> None:
-    play = Play(build_town(1, 8, NOON_US), NOON_US, from_us=NOON_US, habits=False)
+    play = Play(build_town(1, 8, NOON_US), None, from_us=NOON_US)
     said = [dict(s.output.observation or {}) for s in play.advance(NOON_US + HOUR_US)]
     assert [(o["kind"], o["edge"], o["t_us"]) for o in said] == [("contact", False, NOON_US)] * 8
     poked = [dict(s.output.observation or {}) for i in range(50) for s in play.poke(NOON_US + HOUR_US + i)]

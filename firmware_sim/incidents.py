@@ -1,0 +1,455 @@
+"""The catalogue of incidents: what goes wrong, when it is likely to, and what should be said about it.
+
+One decision: an incident is described by what happens in the world, never by a rule's thresholds; its truth names the rule
+that is there for it, and the rules that may speak as a consequence.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from random import Random
+
+from firmware_sim.device import Fault, Hold, Input, Toggle, Trouble
+from firmware_sim.habits import Visit, windows
+from firmware_sim.people import local_us
+from firmware_sim.plot import Line, Plot, Power, Switch
+from firmware_sim.town import Site
+from firmware_sim.truth import Truth
+from gateway.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US
+
+Span = tuple[int, int]
+ROUND_THE_CLOCK_US = 16 * HOUR_US
+QUIET = ("no_activity", "closed_early", "unusual_footfall", "resident_absent")
+"""What an empty house may lead to besides."""
+WITHIN_US = 45 * MINUTE_US
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """Where an incident happens, and what it may draw on. span: when."""
+
+    plot: Plot
+    site: Site
+    span: Span
+    rng: Random
+    person: str = ""
+    """Local id of the resident it is about, where it is about one."""
+
+    def device(self, family: str) -> str:
+        """Return the site's device of a family, such as "z2m". Raises Unsuitable."""
+        found = [d for d in self.site.devices if d.startswith(f"{family}/")]
+        if not found:
+            raise Unsuitable(f"{self.site.code} has no device of family {family}")
+        return found[0]
+
+    def place(self, identity: str) -> str:
+        """Return the place that a device is mounted at."""
+        return self.site.places[self.site.devices.index(identity)]
+
+    def say(self, rule: str | None, *subjects: str, also: Sequence[str] = (), span: Span | None = None) -> None:
+        """Put down the truth; the subject is the site where none is named."""
+        begin_us, end_us = span or self.span
+        truth = Truth(
+            incident="",
+            rule=rule,
+            subjects=subjects or (self.site.code,),
+            sites=(self.site.code,),
+            begin_us=begin_us,
+            end_us=end_us,
+            also=tuple(also),
+        )
+        self.plot.truths.append(truth)
+
+    def do(self, at_us: int, identity: str, what: Input) -> None:
+        """Let something happen to a device."""
+        self.plot.happenings.append((at_us, identity, what))
+
+    def fault(self, identity: str, trouble: Trouble, value: float = 1, back: float = 0) -> None:
+        """Let a device be faulty for the incident's time."""
+        self.do(self.span[0], identity, Fault(trouble=trouble, value=value))
+        self.do(self.span[1], identity, Fault(trouble=trouble, value=back))
+
+    def come(self, visits: Sequence[Visit]) -> None:
+        """Let more people come."""
+        self.plot.change(self.site.code, lambda usual: [*usual, *visits])
+
+
+class Unsuitable(Exception):
+    """The incident cannot happen there, or not that day."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """What can happen. span: when it is likely on a day. Both raise Unsuitable."""
+
+    happen: Callable[[Scene], None]
+    span: Callable[[Site, date, Random], Span]
+    rule: str | None
+    everywhere: bool = field(default=False)
+    """Happens to every site at once."""
+
+
+# ---------------------------------------------------------------- when
+
+
+def _window(site: Site, day: date) -> Span:
+    found = windows(site, day)
+    if not found:
+        raise Unsuitable(f"{site.code} is closed on {day}")
+    if found[0][1] - found[0][0] >= ROUND_THE_CLOCK_US:
+        raise Unsuitable(f"{site.code} does not close")
+    return found[0]
+
+
+def _by_day(first_h: float, last_h: float, *lasts_h: float) -> Callable[[Site, date, Random], Span]:
+    """Begin so many hours after opening, at least and at most; last so long, at least and at most."""
+
+    def span(site: Site, day: date, rng: Random) -> Span:
+        opens_us = windows(site, day)[0][0] if windows(site, day) else local_us(day, 8 * 60, site.zone)
+        begin = opens_us + round(rng.uniform(first_h, last_h) * HOUR_US)
+        return begin, begin + round(rng.uniform(lasts_h[0], lasts_h[-1]) * HOUR_US)
+
+    return span
+
+
+def _open_by_day(first_h: float, last_h: float, *lasts_h: float) -> Callable[[Site, date, Random], Span]:
+    def span(site: Site, day: date, rng: Random) -> Span:
+        _window(site, day)
+        return _by_day(first_h, last_h, *lasts_h)(site, day, rng)
+
+    return span
+
+
+def _all_open(site: Site, day: date, rng: Random) -> Span:
+    return _window(site, day)
+
+
+def _before_closing(site: Site, day: date, rng: Random) -> Span:
+    closes_us = _window(site, day)[1]
+    return closes_us - round(rng.uniform(2.5, 4) * HOUR_US), closes_us
+
+
+def _after_closing(first_min: float, last_min: float) -> Callable[[Site, date, Random], Span]:
+    def span(site: Site, day: date, rng: Random) -> Span:
+        closes_us = _window(site, day)[1]
+        return closes_us, closes_us + round(rng.uniform(first_min, last_min) * MINUTE_US)
+
+    return span
+
+
+def _until_morning(site: Site, day: date, rng: Random) -> Span:
+    opens_us, closes_us = _window(site, day)
+    return closes_us, opens_us + DAY_US - round(rng.uniform(40, 60) * MINUTE_US)
+
+
+def _night(site: Site, day: date, rng: Random) -> Span:
+    _window(site, day)
+    begin = local_us(day, rng.uniform(60, 240), site.zone)
+    return begin, begin + round(rng.uniform(10, 40) * MINUTE_US)
+
+
+# ---------------------------------------------------------------- people
+
+
+def _not_opened(s: Scene) -> None:
+    begin, end = s.span
+    s.plot.change(s.site.code, lambda usual: [v for v in usual if not begin - 3 * HOUR_US <= v.arrive_us < end + 2 * HOUR_US])
+    s.say("not_opened", also=QUIET)
+
+
+def _closed_early(s: Scene) -> None:
+    left, closes = s.span
+
+    def go(visits: Sequence[Visit]) -> list[Visit]:
+        kept = [v for v in visits if not left - 10 * MINUTE_US <= v.arrive_us < closes + 2 * HOUR_US]
+        return [
+            replace(v, leave_us=left - v.leave_us % (8 * MINUTE_US), seen_us=None) if v.arrive_us < left < v.leave_us else v
+            for v in kept
+        ]
+
+    s.plot.change(s.site.code, go)
+    s.say("closed_early", also=QUIET)
+
+
+def _nobody_came(s: Scene) -> None:
+    begin, end = s.span
+
+    def stay(visits: Sequence[Visit]) -> list[Visit]:
+        kept = [v for v in visits if not begin - MINUTE_US <= v.arrive_us < end]
+        kept = [replace(v, seen_us=None) if v.seen_us and begin - MINUTE_US <= v.seen_us < end else v for v in kept]
+        return [replace(v, leave_us=end + v.leave_us % HOUR_US) if begin <= v.leave_us < end else v for v in kept]
+
+    s.plot.change(s.site.code, stay)
+    s.say("no_activity", also=QUIET)
+
+
+def _intrusion(s: Scene) -> None:
+    begin, end = s.span
+    s.come([Visit(arrive_us=begin, leave_us=end, local_id=None)])
+    s.say("opened_after_hours")
+
+
+def _people_remain(s: Scene) -> None:
+    closes, leave = s.span
+    s.device("lora"), s.device("face")
+    known = s.site.persons[3:5]
+    s.come([Visit(arrive_us=closes - HOUR_US - n * MINUTE_US, leave_us=leave + n * MINUTE_US, local_id=p,
+                  seen_us=closes + (50 + n) * MINUTE_US) for n, p in enumerate(known)])  # fmt: skip
+    s.say("people_after_closing", also=("opened_after_hours", "unusual_footfall"))
+
+
+def _crowd(s: Scene) -> None:
+    begin, end = s.span
+    s.device("lora")
+    many = math.ceil(s.site.capacity * 1.25)
+    step = 30 * MINUTE_US // many
+    s.come([Visit(arrive_us=begin + n * step, leave_us=end + n * step, local_id=None) for n in range(many)])
+    s.say("crowding", also=("unusual_footfall", "people_after_closing"), span=(begin + 20 * MINUTE_US, end + 30 * MINUTE_US))
+
+
+def _footfall_high(s: Scene) -> None:
+    begin, end = s.span
+    counter = s.device("lora")
+    times = sorted(s.rng.uniform(begin, end) for _ in range(40))
+    s.come([Visit(arrive_us=int(t), leave_us=int(t + s.rng.uniform(5, 15) * MINUTE_US), local_id=None) for t in times])
+    s.say("unusual_footfall", s.site.code, s.place(counter), s.place(s.device("z2m")), also=("crowding",))
+
+
+def _footfall_low(s: Scene) -> None:
+    begin, end = s.span
+    counter = s.device("lora")
+    staff = s.site.persons[:2]
+    seed = s.rng.random()
+
+    def few(visits: Sequence[Visit]) -> list[Visit]:
+        def keeps(v: Visit) -> bool:
+            at_work = not begin <= v.arrive_us < end or v.local_id in staff
+            return at_work or Random(f"{seed}/{v.arrive_us}").random() < 0.12  # noqa: S311 - repeatable by intention
+
+        return [v for v in visits if keeps(v)]
+
+    s.plot.change(s.site.code, few)
+    s.say("unusual_footfall", s.site.code, s.place(counter), s.place(s.device("z2m")), also=QUIET)
+
+
+def _resident_stops(s: Scene) -> None:
+    begin, end = s.span
+    person = s.person or _regular(s)
+    s.plot.change(s.site.code, lambda usual: [v for v in usual if v.local_id != person or not begin <= v.arrive_us < end])
+    token = s.site.tokens[s.site.persons.index(person)]
+    s.say("resident_absent", token)
+
+
+def _regular(s: Scene) -> str:
+    regular = [h.local_id for h in s.plot.people.habits(s.site) if h.role == "resident" and min(h.chances[:5]) > 0.8]
+    if not regular:
+        raise Unsuitable(f"nobody comes to {s.site.code} every day")
+    return s.rng.choice(regular)
+
+
+def _refused(s: Scene) -> None:
+    begin, _ = s.span
+    s.device("face")
+    s.come([Visit(arrive_us=begin, leave_us=begin + 3 * MINUTE_US, local_id="900", refused=True)])
+    s.say("refused_person")
+
+
+def _strangers(s: Scene) -> None:
+    begin, end = s.span
+    s.device("face")
+    times = sorted(s.rng.uniform(begin, end) for _ in range(24))
+    s.come([Visit(arrive_us=int(t), leave_us=int(t) + 4 * MINUTE_US, local_id="") for t in times])
+    s.say("stranger_spike", also=("unusual_footfall", "crowding"))
+
+
+def _empty_city(s: Scene) -> None:
+    begin, end = s.span
+    seed = s.rng.random()
+
+    def few(visits: Sequence[Visit]) -> list[Visit]:
+        return [
+            v
+            for v in visits
+            if not begin <= v.arrive_us < end
+            or v.local_id in s.site.persons[:2]
+            or Random(f"{seed}/{v.arrive_us}").random() < 0.2  # noqa: S311
+        ]
+
+    s.plot.change(s.site.code, few)
+    s.say(None, also=QUIET)
+
+
+def _closure(s: Scene) -> None:
+    begin, end = s.span
+    _not_opened(s)
+    s.plot.truths.pop()
+    s.plot.closures.append((s.site.code, begin - 3 * HOUR_US, end + 2 * HOUR_US))
+    s.say(None)
+
+
+# ---------------------------------------------------------------- doors and devices
+
+
+def _left_open(s: Scene) -> None:
+    closes, end = s.span
+    door = s.device("z2m")
+    s.do(closes - round(s.rng.uniform(2, 40) * MINUTE_US), door, Hold())
+    s.do(end, door, Hold(open=False))
+    s.say("left_open", s.place(door))
+
+
+def _dead(s: Scene) -> None:
+    device = s.rng.choice(s.site.devices)
+    s.fault(device, Trouble.DEAD)
+    s.say("device_offline", device, also=("device_silent", "counter_blind", "stuck", "monitoring_gap", "resident_absent"))
+
+
+def _deaf(s: Scene) -> None:
+    terminal = s.device("face")
+    s.fault(terminal, Trouble.BLIND)
+    s.say("device_silent", terminal, also=("stuck", "resident_absent"))
+
+
+def _stuck(s: Scene) -> None:
+    door = s.device("z2m")
+    s.device("lora")
+    s.fault(door, Trouble.STUCK)
+    s.say("stuck", door, also=("device_silent",))
+
+
+def _flapping(s: Scene) -> None:
+    begin, end = s.span
+    door, at = s.device("z2m"), begin
+    while at < end:
+        s.do(at, door, Toggle())
+        at += round(s.rng.uniform(2, 9) * SECOND_US)
+    s.do(end, door, Hold(open=False))
+    s.say("flapping", door, also=("unusual_footfall",))
+
+
+def _blind(s: Scene) -> None:
+    counter = s.device("lora")
+    s.fault(counter, Trouble.BLIND)
+    s.say("counter_blind", counter, also=("unusual_footfall", "count_mismatch", "device_silent", "stuck"))
+
+
+def _drift(s: Scene) -> None:
+    counter = s.device("lora")
+    s.fault(counter, Trouble.MISSES_OUT, 0.6)
+    s.say("count_mismatch", counter, also=("crowding", "people_after_closing", "unusual_footfall"))
+
+
+def _battery(s: Scene) -> None:
+    begin, end = s.span
+    door = s.device("z2m")
+    for n, percent in enumerate((20, 18, 15, 12, 9, 6)):
+        s.do(begin + n * (end - begin) // 6, door, Fault(trouble=Trouble.BATTERY, value=percent))
+    s.do(end, door, Fault(trouble=Trouble.BATTERY, value=100))
+    s.say("battery_low", door)
+
+
+def _tamper(s: Scene) -> None:
+    door = s.device("z2m")
+    s.fault(door, Trouble.TAMPER)
+    s.say("tamper", door)
+
+
+def _clock(s: Scene) -> None:
+    terminal = s.device("face")
+    s.fault(terminal, Trouble.CLOCK, 3 * 3600)
+    s.say("clock_wrong", terminal)
+
+
+def _skew(s: Scene) -> None:
+    s.fault(s.device("face"), Trouble.CLOCK, 40)
+    s.say(None)
+
+
+# ---------------------------------------------------------------- gateways and lines
+
+
+def _uplink(s: Scene) -> None:
+    _switch(s, Power.CUT_OFF, Power.REACHES)
+    s.say("monitoring_gap", s.site.code, s.site.gateway)
+
+
+def _power(s: Scene) -> None:
+    _switch(s, Power.OFF, Power.ON)
+    for device in s.site.devices:
+        s.fault(device, Trouble.DEAD)
+    s.say("monitoring_gap", s.site.code, s.site.gateway, also=("device_offline", "device_silent", "unusual_footfall"))
+
+
+def _switch(s: Scene, first: Power, then: Power) -> None:
+    begin, end = s.span
+    s.plot.switches += [
+        Switch(at_us=begin, gateway=s.site.gateway, power=first),
+        Switch(at_us=end, gateway=s.site.gateway, power=then),
+    ]
+
+
+def _bridge(s: Scene) -> None:
+    begin, end = s.span
+    s.plot.bridge(s.site.gateway, begin, up=False)
+    s.plot.bridge(s.site.gateway, end, up=True)
+    doors = frozenset(d for d in s.site.devices if d.startswith("z2m/"))
+    s.plot.lines.append(Line(identities=doors, from_us=begin, to_us=end, lost=1))
+    s.say("monitoring_gap", s.site.code, s.site.gateway)
+
+
+def _line(**shares: float) -> Callable[[Scene], None]:
+    def happen(s: Scene) -> None:
+        begin, end = s.span
+        s.plot.lines.append(Line(identities=frozenset(s.site.devices), from_us=begin, to_us=end, **shares))
+        s.say(None)
+
+    return happen
+
+
+def _lost_edges(s: Scene) -> None:
+    begin, end = s.span
+    s.plot.lines.append(Line(identities=frozenset({s.device("z2m")}), from_us=begin, to_us=end, lost=0.25))
+    s.say(None)
+
+
+INCIDENTS: Mapping[str, Incident] = {
+    "not_opened": Incident(happen=_not_opened, span=_all_open, rule="not_opened"),
+    "closed_early": Incident(happen=_closed_early, span=_before_closing, rule="closed_early"),
+    "nobody_came": Incident(happen=_nobody_came, span=_open_by_day(1, 2.5, 5, 6), rule="no_activity"),
+    "intrusion": Incident(happen=_intrusion, span=_night, rule="opened_after_hours"),
+    "door_left_open": Incident(happen=_left_open, span=_until_morning, rule="left_open"),
+    "people_remain": Incident(happen=_people_remain, span=_after_closing(100, 160), rule="people_after_closing"),
+    "crowd": Incident(happen=_crowd, span=_open_by_day(1.5, 5, 1, 1.5), rule="crowding"),
+    "footfall_high": Incident(happen=_footfall_high, span=_open_by_day(1, 5, 1.5, 2), rule="unusual_footfall"),
+    "footfall_low": Incident(happen=_footfall_low, span=_all_open, rule="unusual_footfall"),
+    "resident_stops": Incident(happen=_resident_stops, span=_by_day(0, 0, 240), rule="resident_absent"),
+    "refused": Incident(happen=_refused, span=_open_by_day(1, 7, 0.1), rule="refused_person"),
+    "stranger_spike": Incident(happen=_strangers, span=_open_by_day(1, 6, 0.75), rule="stranger_spike"),
+    "sensor_dead": Incident(happen=_dead, span=_by_day(0, 8, 30, 60), rule="device_offline"),
+    "terminal_deaf": Incident(happen=_deaf, span=_by_day(0, 6, 120, 144), rule="device_silent"),
+    "stuck": Incident(happen=_stuck, span=_by_day(0, 6, 96, 120), rule="stuck"),
+    "flapping": Incident(happen=_flapping, span=_open_by_day(1, 6, 0.7, 1.2), rule="flapping"),
+    "blind_counter": Incident(happen=_blind, span=_by_day(0, 5, 40, 60), rule="counter_blind"),
+    "count_drift": Incident(happen=_drift, span=_by_day(0, 5, 288), rule="count_mismatch"),
+    "battery_low": Incident(happen=_battery, span=_by_day(0, 12, 24, 60), rule="battery_low"),
+    "tamper": Incident(happen=_tamper, span=_by_day(0, 12, 1, 4), rule="tamper"),
+    "clock_wrong": Incident(happen=_clock, span=_by_day(0, 2, 20, 30), rule="clock_wrong"),
+    "gateway_offline": Incident(happen=_uplink, span=_by_day(-2, 8, 2, 6), rule="monitoring_gap"),
+    "power_cut": Incident(happen=_power, span=_by_day(-2, 8, 1, 3), rule="monitoring_gap"),
+    "bridge_offline": Incident(happen=_bridge, span=_by_day(-2, 8, 1, 3), rule="monitoring_gap"),
+    "duplicates": Incident(happen=_line(doubled=0.5), span=_by_day(0, 3, 6), rule=None),
+    "reorder": Incident(happen=_line(delayed=0.3, delay_s=90), span=_by_day(0, 3, 6), rule=None),
+    "lost_edges": Incident(happen=_lost_edges, span=_by_day(0, 3, 24), rule=None),
+    "clock_skew": Incident(happen=_skew, span=_by_day(0, 3, 24), rule=None),
+    "empty_city": Incident(happen=_empty_city, span=_by_day(-1, -1, 12), rule=None, everywhere=True),
+    "closure": Incident(happen=_closure, span=_all_open, rule=None),
+    "citywide_closure": Incident(happen=_closure, span=_by_day(-1, -1, 12), rule=None, everywhere=True),
+}
+
+
+def add(name: str, scene: Scene) -> None:
+    """Let an incident happen. Raises Unsuitable, and then the plot is unchanged."""
+    before = len(scene.plot.truths)
+    INCIDENTS[name].happen(scene)
+    scene.plot.truths[before:] = [replace(t, incident=name) for t in scene.plot.truths[before:]]

@@ -1,0 +1,1 @@
+"""Short stories, one YAML file each."""
