@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.clock import HOUR_US
+from gateway.clock import HOUR_US, MINUTE_US
 from gateway.events import EVENT_DTYPE, Flag, Kind, ListRole, Result
 from gateway.wire import Body, Header
 from ingest.columns import COLUMNS
@@ -23,6 +23,7 @@ from ingest.snapshot import Consent, Snapshot
 
 CLOCK_NEVER_SET_US = 1_577_836_800_000_000  # 2020-01-01: earlier than this project, so no clock was set
 FOREVER_US = 2**63 - 1
+QUARTER_US = 15 * MINUTE_US  # every zone is a multiple of it away from UTC
 NOWHERE = [(FOREVER_US, FOREVER_US, 0)]
 
 Rows = NDArray[np.void]
@@ -148,12 +149,18 @@ def rollups(rows: Rows) -> dict[str, NDArray[np.int64]]:
     """Return what the rows add per place and UTC hour: columns of rollup_hour, sorted by place and hour."""
     rows = rows[rows["place"] > 0]
     keys, group = np.unique(rows["place"].astype(np.int64) << 24 | rows["t_us"] // HOUR_US, return_inverse=True)
-    entered = (rows["kind"] == Kind.PASSAGE) & (rows["a"] == Result.ALLOWED)
-    opened = (rows["kind"] == Kind.CONTACT) & (rows["a"] == 1) & (rows["flags"] & int(Flag.REPEAT) == 0)
+    entered = _entered(rows)
+    edge = (rows["kind"] == Kind.CONTACT) & (rows["flags"] & int(Flag.REPEAT) == 0)
+    opened = edge & (rows["a"] == 1)
+    people = (rows["d_in"] > 0) | (rows["d_out"] > 0) | entered
 
     def total(weights: NDArray[np.generic]) -> NDArray[np.int64]:
         return np.bincount(group, weights.astype(np.float64), len(keys)).astype(np.int64)
 
+    first_us, last_us = np.full(len(keys), FOREVER_US), np.zeros(len(keys), np.int64)
+    begins, lives = opened | people, edge | people  # a door that closes after midnight begins no day
+    np.minimum.at(first_us, group[begins], rows["t_us"][begins])
+    np.maximum.at(last_us, group[lives], rows["t_us"][lives])
     return {
         "place": keys >> 24,
         "hour_us": (keys & 0xFFFFFF) * HOUR_US,
@@ -162,7 +169,24 @@ def rollups(rows: Rows) -> dict[str, NDArray[np.int64]]:
         "passages": total(entered),
         "openings": total(opened),
         "events": total(np.ones(len(rows))),
+        "first_us": np.where(first_us == FOREVER_US, 0, first_us),
+        "last_us": last_us,
     }
+
+
+def service(rows: Rows) -> dict[str, NDArray[np.int64]]:
+    """Return the allowed passages by place, person (0 anonymous) and quarter of an hour, in which no service slot begins."""
+    rows = rows[(rows["place"] > 0) & _entered(rows)]
+    keys = np.zeros(len(rows), [("place", "i8"), ("person", "i8"), ("t_us", "i8")])
+    keys["place"], keys["person"] = rows["place"], rows["person"]
+    keys["t_us"] = rows["t_us"] - rows["t_us"] % QUARTER_US
+    found, passages = np.unique(keys, return_counts=True)
+    return {**{name: found[name] for name in ("place", "person", "t_us")}, "passages": passages.astype(np.int64)}
+
+
+def _entered(rows: Rows) -> NDArray[np.bool_]:
+    allowed: NDArray[np.bool_] = (rows["kind"] == Kind.PASSAGE) & (rows["a"] == Result.ALLOWED)
+    return allowed
 
 
 def _starts(sizes: list[int]) -> NDArray[np.int64]:

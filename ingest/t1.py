@@ -14,7 +14,7 @@ import numpy as np
 import psycopg
 from numpy.typing import ArrayLike
 
-from ingest.batch import Accepted, Key, Prepared, Rows, complete, gather, needed, ordinals, rollups, suspects
+from ingest.batch import Accepted, Key, Prepared, Rows, complete, gather, needed, ordinals, rollups, service, suspects
 from ingest.columns import Batch, BlindSpan, Coverage, Liveness
 from ingest.errors import Fenced
 from ingest.memory import HORIZON_US, Memory
@@ -175,6 +175,9 @@ class T1:
         added = rollups(prepared.rows)
         if len(added["place"]):
             self.conn.execute(QUERIES["add_rollups"], {name: values.tolist() for name, values in added.items()})
+        came = service(prepared.rows)
+        if len(came["place"]):
+            self.conn.execute(QUERIES["add_service"], {name: values.tolist() for name, values in came.items()})
         known = prepared.rows[(prepared.rows["person"] > 0) & (prepared.rows["place"] > 0)]
         if len(known):
             visits = {name: known[name].tolist() for name in ("person", "place", "t_us")}
