@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench quality format wheel clean
+.PHONY: help up test check bench faults quality format wheel clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -31,6 +31,9 @@ bench: $(VENV)/installed ## Measure; prints the figures, writes build/bench.json
 quality: $(VENV)/installed ## Measure the rules on the data in SMARTCARE_DATA; writes build/quality.json and docs/quality.md (PARTS="dodgers …")
 	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[quality]'
 	$(BIN)/python -m benchmarks.quality $(PARTS)
+
+faults: $(VENV)/installed ## Break everything and judge by ledgers, 8 min, writes build/faults.json (SMOKE=1, LONG=1, SEED=n)
+	$(BIN)/python -m tests.faults $(if $(SMOKE),--smoke) $(if $(LONG),--long) $(if $(SEED),--seed $(SEED))
 
 format: $(VENV)/installed ## Put the code into shape
 	$(BIN)/ruff check --quiet --fix .

@@ -26,7 +26,7 @@ from ingest.register import load
 from ingest.store.schema import migrate
 from smartcare import accounts
 from smartcare.embedded import nats, postgres, process
-from smartcare.supervisor import Program, Supervisor
+from smartcare.supervisor import Program, Supervisor, Watched
 from tests.e2e.brokers import Mosquitto
 
 T = TypeVar("T")
@@ -121,10 +121,7 @@ class Stack:
 
     def _start(self) -> None:
         (self.folder / "log").mkdir()
-        self.supervisor.start("postgres", self.postgres)
-        for gateway in self.register["gateways"]:
-            self.broker.add_gateway(gateway["code"], gateway["shard"])
-        self.supervisor.start("broker", self.broker)
+        self._start_servers()
         port, platform_port = process.free_port(), process.free_port()
         self.url = f"http://127.0.0.1:{port}"
         with self.connect() as conn:
@@ -134,25 +131,54 @@ class Stack:
         elsewhere(accounts.add_missing, self.postgres.dsn(), "admin")
         self._env = {
             **{k: v for k, v in os.environ.items() if not k.startswith("SMARTCARE_")},
-            "DATABASE_URL": self.postgres.dsn(),
-            "MQTT_URL": self.broker.url(nats.WORKER),
+            "DATABASE_URL": self.database_url,
+            "MQTT_URL": self.uplink_url(nats.WORKER),
             "PYTHONUNBUFFERED": "1",
             "SMARTCARE_BUS_URL": self.bus_url,
             "SMARTCARE_PORT": str(port),
             "SMARTCARE_STATE": str(self.folder / "none"),
-            "SMARTCARE_OUTGOING": json.dumps([f"127.0.0.1:{platform_port}"]),
+            "SMARTCARE_OUTGOING": json.dumps([f"127.0.0.1:{platform_port}", *self.outgoing]),
             "SMARTCARE_PLATFORM_SECRET": self.secret,
         }
         self.program("platform", "platform", "--port", str(platform_port), "--ledger", str(self.ledger))
         self.program("worker", *(self.worker or ["worker"]))
         self.program("api", "api")
-        for g in self.register["gateways"]:
-            self._env["SMARTCARE_UPLINK_URL"] = self.broker.url(g["code"])
-            spool = str(self.folder / f"{g['code']}.sqlite")
-            arguments = ["gateway", "run", "--code", g["code"], "--shard", str(g["shard"]), "--spool", spool]
+        for g in self.gateways:
+            self._env["SMARTCARE_UPLINK_URL"] = self.uplink_url(g["code"])
+            arguments = ["gateway", "run", "--code", g["code"], "--shard", str(g["shard"]), "--spool", str(self.spool(g["code"]))]
             self.program("gateway", *arguments, "--heartbeat-s", "2", "--jitter-s", "0.5")
         self.until(lambda: process.accepts(port) and process.accepts(platform_port), "the page and the platform accept")
         self.until(lambda: self.count("SELECT count(*) FROM coverage") > 0, "the gateway's first heartbeat is stored")
+
+    def _start_servers(self) -> None:
+        self.supervisor.start("postgres", self.postgres)
+        for gateway in self.register["gateways"]:
+            self.broker.add_gateway(gateway["code"], gateway["shard"])
+        self.supervisor.start("broker", self.broker)
+
+    @property
+    def gateways(self) -> list[dict[str, Any]]:
+        """The gateways of the register that run as processes."""
+        gateways: list[dict[str, Any]] = self.register["gateways"]
+        return gateways
+
+    @property
+    def outgoing(self) -> list[str]:
+        """Where deliveries may go besides the platform."""
+        return []
+
+    @property
+    def database_url(self) -> str:
+        """Address of the database as worker and API are told it."""
+        return self.postgres.dsn()
+
+    def uplink_url(self, user: str) -> str:
+        """Address of the uplink's broker as `user` is told it."""
+        return self.broker.url(user)
+
+    def spool(self, code: str) -> Path:
+        """Where a gateway's spool is."""
+        return self.folder / f"{code}.sqlite"
 
     @property
     def bus_url(self) -> str:
@@ -160,8 +186,9 @@ class Stack:
         return self.broker.url(nats.DEVICE_BUS)
 
     def program(self, name: str, *arguments: str) -> None:
-        """Start one of our commands (or, with a path first, a script) under supervision."""
-        start = [sys.executable, *arguments] if arguments[0].endswith(".py") else [sys.executable, "-m", "smartcare", *arguments]
+        """Start one of our commands (or, with a path first, a script; with "-m", a module) under supervision."""
+        ours = [] if arguments[0] == "-m" or arguments[0].endswith(".py") else ["-m", "smartcare"]
+        start = [sys.executable, *ours, *arguments]
         self.supervisor.start(name, Program(argv=start, env=dict(self._env), log=self.folder / "log" / f"{name}.log"))
 
     def connect(self) -> psycopg.Connection[Any]:
@@ -201,9 +228,14 @@ class Stack:
 
     def kill(self, name: str) -> None:
         """`kill -9` a process by its name; the supervisor starts it again."""
-        (watched,) = [w for w in self.supervisor.watched if w.name == name]
-        assert watched.child.process is not None
-        os.kill(watched.child.process.pid, signal.SIGKILL)
+        child = self.watched(name).child
+        assert child.process is not None
+        os.kill(child.process.pid, signal.SIGKILL)
+
+    def watched(self, name: str) -> Watched:
+        """Return a process with what its restarts have been like."""
+        (found,) = [w for w in self.supervisor.watched if w.name == name]
+        return found
 
     def received(self) -> list[dict[str, Any]]:
         """Return what the platform's ledger holds."""
