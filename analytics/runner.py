@@ -25,6 +25,7 @@ from analytics.findings import Finding
 from analytics.state import LayoutError
 from analytics.status import SiteStatus
 from gateway.clock import SECOND_US, now_us
+from gateway.crashpoint import crashpoint
 from ingest.columns import Batch
 from ingest.store.log import read_batches
 
@@ -245,20 +246,23 @@ class Runner:
             values = {"shard": lane.shard, "new": lane.at, "old": lane.analysed, "epoch": lane.epoch}
             if (await conn.execute(QUERIES["advance"], values)).rowcount != 1:
                 raise Overtaken(f"T2 from {lane.analysed} to {lane.at} of epoch {lane.epoch} met another state")
+            if findings:  # alerts before sites, as everyone locks them
+                await apply_findings(conn, findings, now)
             if findings or now - lane.status_us >= STATUS_US:
                 assert lane.engine is not None
                 lane.status_us = now
                 await put_status(conn, lane.engine.take_changed(lane.shard))
-            if findings:
-                await apply_findings(conn, findings, now)
             if now - lane.saved_us >= CHECKPOINT_US or lane.unsaved_rows >= CHECKPOINT_ROWS:
                 await self._save(conn, lane, now)
+            crashpoint("t2.commit")
+        crashpoint("t2.committed")
         lane.analysed = lane.at
 
     async def _save(self, conn: Connection, lane: Lane, now: int) -> None:
         assert lane.engine is not None
         state = await asyncio.to_thread(lane.engine.dump, lane.shard)
         await conn.execute(QUERIES["write_checkpoint"], {"shard": lane.shard, "pos": lane.at, "layout": LAYOUT, "state": state})
+        crashpoint("t2.checkpoint")
         lane.saved_us, lane.unsaved_rows = now, 0
 
     async def _show(self, conn: Connection, lane: Lane) -> None:

@@ -4,6 +4,7 @@ One decision: no transaction is open during a call. A row is leased, the call is
 still holds; whoever dies in between lets the lease run out, and the same bytes go again under the same webhook-id.
 
     NOTIFY or 1 s ─► claim (lowest version of an alert and endpoint, none on its way) ─► call ─► delivered | due again | dead
+                     └── breaker open: left alone, or passed on to the endpoint's fallback
 
 A platform's own body is mapped here, at the first attempt, and stored before the call: the analyzer's transaction must not
 fail because of an endpoint's mapping, and later attempts send the same bytes even if the mapping has changed. A robot's text
@@ -14,7 +15,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from secrets import SystemRandom
 from typing import Any, NoReturn
 
@@ -22,12 +23,15 @@ import msgspec
 import psycopg
 from psycopg.rows import dict_row
 
-from api import endpoints, robots
+from api import breaker, disclosures, endpoints, mail, robots
 from api.endpoints import Endpoint
 from api.errors import ApiError
 from api.outgoing import Caller, NotListed, OutgoingError, Reply, parse_allow_list
 from api.retries import Decision, State, decide
+from api.signers import secret_of
+from api.tokens import Tokens
 from gateway.clock import MINUTE_US, SECOND_US, now_us
+from gateway.crashpoint import crashpoint
 from ingest.store.queries import Queries
 
 CHANNEL = "smartcare"
@@ -59,7 +63,10 @@ class DeliverySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A claimed row of the outbox with its endpoint. mapped: what was sent at earlier attempts, if it is not `body`."""
+    """A claimed row of the outbox with its endpoint. mapped: what was sent at earlier attempts, if it is not `body`.
+
+    address: whom at the endpoint it is for, "" its own recipients.
+    """
 
     id: int
     webhook_id: str
@@ -67,6 +74,10 @@ class Row:
     mapped: bytes | None
     attempts: int
     endpoint: Endpoint
+    alert: int | None
+    period: int | None
+    version: int
+    address: str
 
 
 class LeaseLost(Exception):
@@ -83,6 +94,7 @@ class Sender:
         self._settings = settings
         self._caller = caller
         self._clock = clock
+        self._tokens = Tokens(conn, caller)
         self._random = SystemRandom()
         self._on_the_way: Counter[int] = Counter()  # by endpoint
         self.wake = asyncio.Event()
@@ -92,6 +104,7 @@ class Sender:
         async with asyncio.TaskGroup() as calls:
             while True:
                 self.wake.clear()
+                await self._conn.execute(SQL["pass_on"], {"now_us": self._clock(), "attempts": breaker.PASS_ON_ATTEMPTS})
                 while self._on_the_way.total() < self._settings.concurrency and (claimed := await self._claim()):
                     rows, until_us = claimed
                     self._on_the_way[rows[0].endpoint.id] += 1
@@ -125,7 +138,9 @@ class Sender:
         reply: Reply | None = None
         error = ""
         try:
+            crashpoint("delivery.leased")
             reply = await self._send(rows, until_us)
+            crashpoint("delivery.called")
         except NotListed as e:
             # Nothing has left, so nothing is counted: the row waits for the operator, and says so.
             decision = Decision(state=State.PENDING, due_us=self._clock() + UNLISTED_WAIT_US)
@@ -139,12 +154,12 @@ class Sender:
         except Exception as e:
             if not isinstance(e, ApiError):
                 log.exception("%s could not be sent", rows[0].webhook_id)
-            error = f"无法发送 · cannot be sent: {type(e).__name__}: {e}"
+            error, left = f"无法发送 · cannot be sent: {type(e).__name__}: {e}", False
         for row in rows:
-            await self._judge(row, until_us, reply, error)
+            await self._judge(row, until_us, reply, error, left)
 
-    async def _judge(self, row: Row, until_us: int, reply: Reply | None, error: str) -> None:
-        """Store what the call came to for one of its rows."""
+    async def _judge(self, row: Row, until_us: int, reply: Reply | None, error: str, called: bool) -> None:
+        """Store what the call came to for one of its rows. called: False where it could not even be made."""
         at_us, rule = self._clock(), row.endpoint.rule
         robot = robots.ROBOTS.get(row.endpoint.kind)
         hold_us = robots.hold_us(robot, reply.body) if robot and reply else 0
@@ -158,28 +173,51 @@ class Sender:
             rule=rule,
             hold_us=hold_us,
         )
+        if decision.state is State.DEAD and row.endpoint.fallback:
+            decision = replace(decision, state=State.PENDING, due_us=at_us)  # the fallback takes it
         if reply and decision.state is not State.DELIVERED:
-            error = f"对方应答 HTTP {reply.status} · the receiver answered HTTP {reply.status}"
-            if 200 <= reply.status <= 299:
+            await self._tokens.refused(row.endpoint)
+            protocol = "SMTP" if row.endpoint.kind == "email" else "HTTP"
+            error = f"对方应答 {protocol} {reply.status} · the receiver answered {protocol} {reply.status}"
+            if protocol == "SMTP" or 200 <= reply.status <= 299:
                 said = reply.body[:SHOWN_BYTES].decode("utf-8", "replace").replace("\0", "")
-                error += f"，不满足 · which is not {rule.text}: {said}"
+                error += f"，不满足 · which is not {rule.text}: {said}" if rule.text else f": {said}"
         until_hold_us = at_us + hold_us + robots.SPARE_US if hold_us else 0
-        await self._finish(row, until_us, decision, row.attempts + 1, reply.status if reply else None, error, until_hold_us)
+        status = reply.status if reply else None
+        able = breaker.able(row.endpoint.kind, status) if called else None
+        await self._finish(row, until_us, decision, row.attempts + 1, status, error, until_hold_us, able)
 
     async def _send(self, rows: list[Row], until_us: int) -> Reply:
         to, first = rows[0].endpoint, rows[0]
-        body = None if to.kind in robots.ROBOTS else first.mapped
+        to = replace(to, recipients=(first.address,)) if first.address else to
+        robot = to.kind in robots.ROBOTS
+        body = None if robot else first.mapped
         if body is None:
             body = endpoints.compose(to, [row.body for row in rows], self._settings.public_url)
-            if to.kind not in robots.ROBOTS and body != first.body:
+            if not robot and body != first.body:
                 values = {"mapped": body, "id": first.id, "until_us": until_us}
                 if await (await self._conn.execute(SQL["keep_mapped"], values)).fetchone() is None:
                     raise LeaseLost
-        made = endpoints.request(to, first.webhook_id, body, self._clock(), self._random.randrange(10_000))
+        at_us = self._clock()
+        to = await self._tokens.on(replace(to, secret=secret_of(to.signing, to.secret, first.attempts)), at_us)
+        for row in rows:
+            if row.attempts == 0:
+                await disclosures.record(self._conn, row, to, len(body), at_us)
+        if to.kind == "email":
+            return await mail.send(self._caller, to, first.webhook_id, body)
+        made = endpoints.request(to, first.webhook_id, body, at_us, self._random.randrange(10_000))
         return await self._caller.post(made.url, made.body, made.headers)
 
     async def _finish(
-        self, row: Row, until_us: int, decision: Decision, attempts: int, status: int | None, error: str, hold_us: int = 0
+        self,
+        row: Row,
+        until_us: int,
+        decision: Decision,
+        attempts: int,
+        status: int | None,
+        error: str,
+        hold_us: int = 0,
+        able: bool | None = None,
     ) -> None:
         at_us = self._clock()
         values = {
@@ -193,8 +231,14 @@ class Sender:
             "done_us": None if decision.state is State.PENDING else at_us,
             "disable": decision.disable,
             "hold_us": hold_us,
+            "able": able,
+            "now_us": at_us,
+            "threshold": breaker.THRESHOLD,
+            "first_us": breaker.FIRST_US,
+            "most_us": breaker.MOST_US,
         }
         cursor = await self._conn.execute(SQL["finish"], values)
+        crashpoint("delivery.finished")
         if await cursor.fetchone() is None:
             log.warning("the lease of %s ran out during the call; whoever holds it now sends it again", row.webhook_id)
         elif decision.state is not State.DELIVERED:

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import aiomqtt
 
+from gateway.crashpoint import crashpoint
 from gateway.spool import Spool
 from gateway.uplink import Sender
 from gateway.wire import BadMessage, Down, decode_down, topic_down, topic_up
@@ -110,7 +111,9 @@ class Link:
             self._wake.clear()
             for key in self._sender.tick(self._clock()):
                 if frame := self._spool.frame(key, self._sender.oldest(key.stream)):
+                    crashpoint("uplink.send")
                     await client.publish(self._up, frame, qos=0)
+                    crashpoint("uplink.sent")
                     _leave_if_cancelled()
             if self._heartbeat:
                 heartbeat, self._heartbeat = self._heartbeat, None

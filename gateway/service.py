@@ -20,6 +20,7 @@ from gateway.blindness import Blindness
 from gateway.bus import Bus, Delivery, Taken
 from gateway.clock import SECOND_US, now_us
 from gateway.codecs.contract import Codec
+from gateway.crashpoint import crashpoint
 from gateway.events import TOKEN_BYTES
 from gateway.intake import decode_group
 from gateway.link import Link, leaf
@@ -185,6 +186,7 @@ class Gateway:
             for reply in replies:
                 self._bus.reply(reply)
         self._bus.done(taken.deliveries)
+        crashpoint("gateway.answered")
         self._complain(group.quarantine)
         self._link.wake()
 
@@ -249,7 +251,9 @@ class Gateway:
 
     def _on_down(self, message: Down) -> None:
         if isinstance(message, Answer):
-            if self._sender.answer(message, self._clock()):
+            renewed = self._sender.answer(message, self._clock())
+            crashpoint("gateway.acknowledged")
+            if renewed:
                 log.info("the backend is in epoch %d; all streams are compared again", message.epoch)
                 self._blind.renewed()
             elif self._unanswered and message.stream == stream_text(self._stream):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from gateway.crashpoint import crashpoint
 from gateway.events import EVENT_DTYPE, TOKEN_BYTES, Event
 from gateway.uplink import Key, Mark, Progress
 from gateway.wire import HEADER_BYTES, Blind, Config, Header, encode_body, encode_frame
@@ -231,7 +232,9 @@ class Spool:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
+                crashpoint("spool.commit")
                 self._db.execute("COMMIT")
+                crashpoint("spool.committed")
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")

@@ -11,6 +11,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from gateway.crashpoint import crashpoint
 from gateway.wire import BadBody, BadHeader, Body, Header, decode_bodies, decode_header, is_frame
 
 SHARDS = 64
@@ -39,6 +40,7 @@ class Arrival:
 
 def read(messages: Sequence[Message], shards: Container[int] = range(SHARDS)) -> list[Arrival]:
     """Read messages, in order; those on topics of other shards than `shards`, and on no topic of ours, are dropped."""
+    crashpoint("ingest.read", (m.payload for m in messages))
     arrivals, frames, payloads = [], [], []
     for message in messages:
         at = address(message.topic)

@@ -14,6 +14,7 @@ import numpy as np
 import psycopg
 from numpy.typing import ArrayLike
 
+from gateway.crashpoint import crashpoint
 from ingest.batch import Accepted, Key, Prepared, Rows, complete, gather, needed, ordinals, rollups, service, suspects
 from ingest.columns import Batch, BlindSpan, Coverage, Liveness
 from ingest.errors import Fenced
@@ -112,6 +113,8 @@ class T1:
             if positions:
                 self._advance(positions)
             self._unanswered = Intended(positions=positions, batches=batches, prepared=prepared)
+            crashpoint("t1.commit")
+        crashpoint("t1.committed")
         return self._done()
 
     def settle(self) -> list[Batch] | None:

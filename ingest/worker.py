@@ -17,6 +17,7 @@ import msgspec
 import psycopg
 
 from gateway.clock import HOUR_US, SECOND_US, now_us
+from gateway.crashpoint import crashpoint
 from ingest import snapshot as register
 from ingest.broker import BrokerAway, Link, connected
 from ingest.columns import Batch, BlindSpan
@@ -159,7 +160,9 @@ class _Session:
                 self.owning.set()
             for batch in batches:
                 self.sink(batch)
+            crashpoint("ingest.answer")
             self._publish(replies)
+            crashpoint("ingest.answered")
             arrivals = await self._next(idle_s)
 
     def _publish(self, replies: list[Reply]) -> None:
@@ -256,6 +259,7 @@ class _Store:
         if now >= self._shards_due_us:
             self.shards.check()
             taken = self.shards.take(self.wanted)
+            crashpoint("ingest.taken")
             self._shards_due_us = now + SHARDS_EVERY_US
         if taken or now >= self._register_due_us:
             self._register_due_us = now + REGISTER_EVERY_US
