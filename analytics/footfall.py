@@ -1,0 +1,294 @@
+"""Unusually many or few people at a place, and counters that count nobody where people must be.
+
+One decision: every quarter of an hour is compared over several lengths of time, each with its own learned spread, so that a
+short rush and a slow empty day are both found; a count of exactly zero accuses the counter first, and people only where
+neighbours were empty too.
+
+    ring of the last day ─→ 15 min, 1 h, 4 h, 24 h against the profile ─→ unusual_footfall
+    nothing counted though many are usual ─→ neighbours? ─┬─ as usual ─→ counter_blind
+                                                          └─ empty too ─→ unusual_footfall
+"""
+
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics import profiles
+from analytics.episodes import Episodes, Saying, streaks
+from analytics.findings import Rule, Severity, SubjectKind
+from analytics.profiles import BLANK, PROFILE, QUARTERS, SPANS, Floats, Ints, Outlook
+from analytics.quarters import QUARTER_US, Quarter
+from analytics.state import FAMILIES, Table
+
+PLACE, DEVICE = SubjectKind.PLACE, SubjectKind.DEVICE
+COUNTER = FAMILIES.index("counter")
+Mask = NDArray[np.bool_]
+
+PROFILES = Table(name="profile", kind=PLACE, dtype=PROFILE, blank=BLANK)
+FOOTFALL = Table(
+    name="footfall",
+    kind=PLACE,
+    dtype=np.dtype(
+        [
+            ("id", "i4"),
+            ("side", "i1"),  # of what is reported: 1 many, -1 few, 0 nothing
+            ("zeros", "u2"),  # quarters without a count in a row, as far as seen
+            ("missed", "f4"),  # people usual in them, as many fewer as at the neighbours
+            ("doubtful", "f4"),  # most people ever missed in a row after which it counted again, slowly forgotten
+            ("others", "u1"),  # quarters of them in which other sensors of the site were active
+            ("counted", "f4"),  # of the last hours, fading
+            ("usual", "f4"),
+            ("quarter", "i4"),  # the last one closed
+            ("share", "f2", (8,)),  # counted / usual of the last quarters, by quarter modulo 8; NaN unknown
+        ]
+    ),
+    blank={"share": np.nan},
+)
+TABLES = (PROFILES, FOOTFALL, streaks(Rule.UNUSUAL_FOOTFALL, PLACE), streaks(Rule.COUNTER_BLIND, DEVICE))
+
+LEAST = 5.0
+"""People more or fewer than usual below which nobody is told, however improbable."""
+WORTH = 0.25
+"""Share more or fewer than usual below which nobody is told: nobody acts on a day that is a tenth busier."""
+CALM = 2.0
+"""Standard deviations (of the last hour) within which an episode is over."""
+BLIND_LEAST = 20.0
+"""People usual, and not counted, below which a counter is not called blind."""
+IMPROBABLE = -np.log(1e5)
+"""Log-probability of a run of zeros from which on it is not chance."""
+LAG = 4
+"""Quarters that neighbours are asked about later, so that all sites with a living gateway have closed theirs."""
+EMPTY = 0.5
+"""Share of the usual counts at the neighbours below which they are empty too."""
+FADE = 0.5 ** (1 / 8)
+"""Per quarter: the share of the usual is that of the last two hours or so."""
+
+
+def close(q: Quarter, episodes: Episodes) -> None:
+    """Judge the counting places of the sites that close a quarter."""
+    rows, site, device, counted, seen = _places(q)
+    if not len(rows):
+        return
+    profile, state = q.memory.tables[PROFILES.name], q.memory.tables[FOOTFALL.name]
+    slot, kind = q.slot[site].astype(np.int64), q.day_type[site].astype(np.int64)
+    profiles.turn(profile, rows, slot, kind)
+    blind = _is_raised(q, Rule.COUNTER_BLIND, device)
+    back = blind & seen & (counted > 0)
+    profiles.put(profile, rows, slot, counted, seen & ~q.excused[site] & (~blind | back))
+    outlook = profiles.look(profile, rows, slot)
+    share = _neighbours(q, state, rows, site)
+    run = _count_zeros(q, state, rows, counted, seen & ~q.excused[site], outlook, share, _others(q, site))
+    dead = _blind(q, episodes, (rows, site, device, slot), outlook, share, run, back)
+    _unusual(q, episodes, (rows, site, slot), outlook, share, run, dead)
+    _remember(q, state, rows, outlook)
+
+
+def thresholds(per_month: Floats) -> Floats:
+    """Return the score (n, spans) beyond which a span is unusual: each span and side has an equal share of the false alarms.
+
+    Overlapping spans are worth one test for each quarter of their length.
+    """
+    tests = 30.0 * QUARTERS / np.maximum(SPANS / 4.0, 1.0)
+    share = np.unique(per_month)
+    z = np.array([[-NormalDist().inv_cdf(min(p / (2.0 * len(SPANS)) / n, 0.4)) for n in tests] for p in share.tolist()])
+    return np.asarray(z[np.searchsorted(share, per_month)])
+
+
+def log_chance_of_none(usual: Floats, spread: Floats) -> Floats:
+    """Return the log-probability that a negative binomial with mean `usual` and relative variance `spread` counts nobody."""
+    return np.asarray(-np.log1p(spread * usual) / spread)
+
+
+# ---------------------------------------------------------------- what was counted
+
+
+def _places(q: Quarter) -> tuple[Ints, Ints, Ints, Ints, Mask]:
+    """Return table row, site row, row of a counter, people who came in, and whether all counters saw, per place that closes."""
+    devices = q.devices[q.town.family[q.devices] == COUNTER]
+    place = np.array([q.town.devices[d].place for d in devices.tolist()], np.int64)
+    rows, first, which = np.unique(q.town.place_row[place], return_index=True, return_inverse=True)
+    counted = np.bincount(which, q.tally["came_in"][devices], len(rows)).astype(np.int64)
+    every = np.maximum(q.memory.devices["alive_every"][devices], 1)
+    whole = (q.tally["messages"][devices] + 1) * every > QUARTER_US  # else it was away for a part
+    seen = np.bincount(which, ~(q.sees[devices] & whole), len(rows)) == 0
+    return rows, q.memory.devices["site"][devices][first].astype(np.int64), devices[first], counted, seen
+
+
+def _others(q: Quarter, site: Ints) -> Mask:
+    """Tell where sensors that do not count were active."""
+    devices = q.devices[q.town.family[q.devices] != COUNTER]
+    active = (q.tally["opens"] + q.tally["passages"])[devices] > 0
+    return np.isin(site, q.memory.devices["site"][devices[active]])
+
+
+def _is_raised(q: Quarter, rule: Rule, rows: Ints) -> Mask:
+    return np.asarray(q.memory.tables[f"streak.{rule}"]["raised"][rows])
+
+
+def _remember(q: Quarter, state: NDArray[np.void], rows: Ints, outlook: Outlook) -> None:
+    """Keep how busy a place is, for those who ask later."""
+    x, m = outlook.counted[:, 0], outlook.mean[:, 0]
+    known = ~np.isnan(x)
+    state["counted"][rows] = state["counted"][rows] * FADE + np.where(known, x, 0.0)
+    state["usual"][rows] = state["usual"][rows] * FADE + np.where(known, m, 0.0)
+    number = q.to_us // QUARTER_US
+    enough = state["usual"][rows] >= 2.0
+    share = (state["counted"][rows] + 0.5) / (state["usual"][rows] + 0.5)
+    state["share"][rows, number % 8] = np.where(enough, np.minimum(share, 100.0), np.nan)
+    state["quarter"][rows] = number
+
+
+def _neighbours(q: Quarter, state: NDArray[np.void], rows: Ints, site: Ints) -> Floats:
+    """Return the median share of the usual at the other places of the site, else of the shard, `LAG` quarters ago; NaN unknown.
+
+    A neighbour that is not so far yet, or too far, is not asked.
+    """
+    asked = q.to_us // QUARTER_US - LAG
+    ahead = state["quarter"].astype(np.int64) - asked
+    known = np.where((ahead >= 0) & (ahead < 8), state["share"][:, asked % 8].astype(np.float64), np.nan)
+    at = np.array([q.town.site_row_of_place[p.id] for p in q.town.counting], np.int64)
+    share = np.full(len(rows), np.nan)
+    zero = np.flatnonzero(state["zeros"][rows] > 0)
+    everywhere = np.sort(known[~np.isnan(known)])
+    for n in zero.tolist():
+        own = known[rows[n]]
+        here = known[(at == site[n]) & ~np.isnan(known)]
+        pool = np.sort(here) if len(here) > (not np.isnan(own)) else everywhere
+        if not np.isnan(own):
+            pool = np.delete(pool, np.searchsorted(pool, own))
+        if len(pool):
+            share[n] = np.median(pool)
+    return share
+
+
+def _count_zeros(
+    q: Quarter,
+    state: NDArray[np.void],
+    rows: Ints,
+    counted: Ints,
+    seen: Mask,
+    outlook: Outlook,
+    share: Floats,
+    others: Mask,
+) -> Floats:
+    """Go on with, or end, each run of zeros; returns the people missed in it, 0 where there is none."""
+    nobody, somebody = seen & (counted == 0), seen & (counted > 0)
+    missed = np.nan_to_num(outlook.mean[:, 0]) * np.clip(np.where(np.isnan(share), 1.0, share), 0.0, 1.0)
+    doubtful = np.where(somebody, np.maximum(state["doubtful"][rows] * 0.9999, state["missed"][rows]), state["doubtful"][rows])
+    was_blind = state["missed"][rows] > 8.0 * np.maximum(state["doubtful"][rows], BLIND_LEAST)
+    state["doubtful"][rows] = np.where(was_blind, state["doubtful"][rows], doubtful)
+    for name, more in (("zeros", np.ones(len(rows))), ("missed", missed), ("others", others.astype(np.float64))):
+        most = np.iinfo(state[name].dtype).max if state[name].dtype.kind == "u" else 1e9
+        state[name][rows] = np.where(somebody, 0, np.where(nobody, np.minimum(state[name][rows] + more, most), state[name][rows]))
+    return np.asarray(state["missed"][rows].astype(np.float64))
+
+
+# ---------------------------------------------------------------- what it means
+
+
+def _blind(
+    q: Quarter, episodes: Episodes, at: tuple[Ints, Ints, Ints, Ints], outlook: Outlook, share: Floats, run: Floats, back: Mask
+) -> Mask:
+    """Say which counters are blind; returns those whose zeros may be the counter's, so that nobody is called absent for them."""
+    rows, site, device, slot = at
+    state, profile = q.memory.tables[FOOTFALL.name], q.memory.tables[PROFILES.name]
+    zeros, others = state["zeros"][rows], state["others"][rows]
+    active = q.town.setting(Rule.COUNTER_BLIND, "active")[site]
+    span = np.searchsorted(SPANS[1:-1], np.clip(zeros, 4, 16))
+    spread = np.maximum(outlook.spread[np.arange(len(rows)), span + 1], 0.02)
+    chance = log_chance_of_none(run, np.minimum(spread, 0.3))
+    strange = (run >= BLIND_LEAST) & (run >= 3.0 * state["doubtful"][rows]) & (chance <= IMPROBABLE)
+    busy = (share >= EMPTY) | (others >= active)
+    lower = ~np.isnan(share) & (share < EMPTY) & (share > 0.05)  # few people everywhere, yet enough to count some
+    alone = np.isnan(share) & ~_has_others(q, site)
+    on = strange & (zeros >= active) & (busy | lower | alone) & (zeros > 0)
+
+    def say(n: int, since_us: int) -> Saying:
+        profiles.forget(profile, rows[n : n + 1], slot[n : n + 1], np.minimum(zeros[n : n + 1], QUARTERS).astype(np.int64))
+        since = q.to_us - int(zeros[n]) * QUARTER_US
+        why = "zeros_others" if others[n] >= active[n] else "zeros_alone" if np.isnan(share[n]) else "zeros_neighbours"
+        reason = _device(q, int(device[n])) | {
+            "code": why,
+            "since_us": since,
+            "usual": round(float(run[n])),
+            "share": 0 if np.isnan(share[n]) else round(100 * float(share[n])),
+            "quarters": int(others[n]),
+        }
+        return Saying(severity=Severity.MAJOR, reason=reason, absent=True, since_us=since)
+
+    raised = _is_raised(q, Rule.COUNTER_BLIND, device)
+    episodes.update(Rule.COUNTER_BLIND, DEVICE, device, on & ~raised, back, say)
+    empty = ~np.isnan(share) & (share < EMPTY)
+    return np.asarray((zeros > 0) & (run >= 1.0) & ~(empty & ~on) | _is_raised(q, Rule.COUNTER_BLIND, device))
+
+
+def _has_others(q: Quarter, site: Ints) -> Mask:
+    """Tell which sites have sensors that do not count and see: were the place closed, they would be quiet too."""
+    devices = q.devices[(q.town.family[q.devices] != COUNTER) & (q.town.family[q.devices] >= 0)]
+    return np.isin(site, q.memory.devices["site"][devices[q.sees[devices]]])
+
+
+def _unusual(
+    q: Quarter, episodes: Episodes, at: tuple[Ints, Ints, Ints], outlook: Outlook, share: Floats, run: Floats, dead: Mask
+) -> None:
+    """Begin, go on with and end episodes of unusually many or few people; learn the spread where there is none."""
+    rows, site, slot = at
+    state, profile = q.memory.tables[FOOTFALL.name], q.memory.tables[PROFILES.name]
+    z, hour = outlook.z, outlook.z[:, 1]
+    limit = thresholds(q.town.setting(Rule.UNUSUAL_FOOTFALL, "per_month")[site])
+    difference = outlook.counted - outlook.mean
+    worth = (np.abs(difference) >= LEAST) & (np.abs(difference) >= WORTH * outlook.mean)
+    many = (z >= limit) & worth & (hour > 1.0)[:, None]
+    few = (z <= -limit) & worth & (hour < -1.0)[:, None] & (SPANS > 1) & ~dead[:, None]
+    judged = q.is_open[site] & (profiles.days(profile, rows) >= q.town.setting(Rule.UNUSUAL_FOOTFALL, "days")[site])
+    side = np.where(many.any(axis=1), 1, np.where(few.any(axis=1), -1, 0)) * judged
+    before = state["side"][rows].astype(np.int64)
+    for n in np.flatnonzero((before != 0) & (side == -before) | (before < 0) & dead).tolist():
+        how = episodes.withdraw if dead[n] else episodes.end
+        how(Rule.UNUSUAL_FOOTFALL, PLACE, int(rows[n]), q.from_us, "counter_blind" if dead[n] else "normal")
+    on = side != 0
+    over = ~on & (before * hour < CALM) | ~q.is_open[site]
+
+    def say(n: int, since_us: int) -> Saying:
+        which = np.flatnonzero(many[n] if side[n] > 0 else few[n])
+        span = int(which[np.argmax(np.abs(z[n, which]))])
+        profiles.doubt(profile, rows[n : n + 1], slot[n : n + 1], SPANS[span : span + 1])
+        return Saying(
+            severity=Severity.MINOR,
+            reason=_numbers(q, int(rows[n]), int(site[n]), int(side[n]), span, outlook, n, share),
+            absent=bool(side[n] < 0),
+            since_us=q.to_us - int(SPANS[span]) * QUARTER_US,
+        )
+
+    episodes.update(Rule.UNUSUAL_FOOTFALL, PLACE, rows, on, over & ~on, say, end_after=2)
+    raised = _is_raised(q, Rule.UNUSUAL_FOOTFALL, rows)
+    state["side"][rows] = np.where(raised, np.where(on, side, before), 0)
+    profiles.doubt(profile, rows[raised], slot[raised], np.ones(int(raised.sum()), np.int64))
+    profiles.spread_out(profile, rows, slot, outlook, ~raised & ~on & ~dead)
+
+
+def _numbers(q: Quarter, row: int, site: int, side: int, span: int, outlook: Outlook, n: int, share: Floats) -> dict[str, Any]:
+    mean, spread = outlook.mean[n, span], outlook.spread[n, span]
+    half = 0.8225 * np.sqrt(1.0 + spread * mean)  # nine of ten: 1.645 deviations of the square root
+    place = q.town.counting[row]
+    return {
+        "code": "footfall_high" if side > 0 else "footfall_low",
+        "place": place.name,
+        "place_en": place.name_en or place.name,
+        "from_us": q.to_us - int(SPANS[span]) * QUARTER_US,
+        "to_us": q.to_us,
+        "counted": int(outlook.counted[n, span]),
+        "low": int(max(np.sqrt(mean) - half, 0.0) ** 2),
+        "high": int(np.ceil((np.sqrt(mean) + half) ** 2)),
+        "day_type": int(q.day_type[site]),
+        "days": int(profiles.days(q.memory.tables[PROFILES.name], np.array([row]))[0]),
+        "everywhere": bool(not np.isnan(share[n]) and share[n] < EMPTY),
+    }
+
+
+def _device(q: Quarter, row: int) -> dict[str, Any]:
+    device = q.town.devices[row]
+    place = q.town.places[device.place]
+    return {"device": device.name, "place": place.name, "place_en": place.name_en or place.name}
