@@ -136,7 +136,7 @@ class Sender:
 
     async def _attempt(self, rows: list[Row], until_us: int) -> None:
         reply: Reply | None = None
-        error = ""
+        error, called = "", True
         try:
             crashpoint("delivery.leased")
             reply = await self._send(rows, until_us)
@@ -154,9 +154,9 @@ class Sender:
         except Exception as e:
             if not isinstance(e, ApiError):
                 log.exception("%s could not be sent", rows[0].webhook_id)
-            error, left = f"无法发送 · cannot be sent: {type(e).__name__}: {e}", False
+            error, called = f"无法发送 · cannot be sent: {type(e).__name__}: {e}", False
         for row in rows:
-            await self._judge(row, until_us, reply, error, left)
+            await self._judge(row, until_us, reply, error, called)
 
     async def _judge(self, row: Row, until_us: int, reply: Reply | None, error: str, called: bool) -> None:
         """Store what the call came to for one of its rows. called: False where it could not even be made."""
@@ -200,9 +200,7 @@ class Sender:
                     raise LeaseLost
         at_us = self._clock()
         to = await self._tokens.on(replace(to, secret=secret_of(to.signing, to.secret, first.attempts)), at_us)
-        for row in rows:
-            if row.attempts == 0:
-                await disclosures.record(self._conn, row, to, len(body), at_us)
+        await disclosures.record(self._conn, [row for row in rows if row.attempts == 0], to, len(body), at_us)
         if to.kind == "email":
             return await mail.send(self._caller, to, first.webhook_id, body)
         made = endpoints.request(to, first.webhook_id, body, at_us, self._random.randrange(10_000))

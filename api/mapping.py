@@ -10,10 +10,11 @@ no files, no loops, no code. What the field allow-list does not name is gone bef
       source: smartcare                          # anything else stays as it is
     codes:
       level: {urgent: 1, major: 2, minor: 3}
+    form: true                                   # sent as a form instead of JSON
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -31,6 +32,9 @@ from api.errors import ApiError
 MAX_TEXT = 64 * 1024
 MAX_BODY = 64 * 1024
 BEIJING = ZoneInfo("Asia/Shanghai")
+TABLES = ("site", "region", "class")
+"""What an endpoint's own table of codes can name, for every body that it is sent."""
+Codes = dict[str, dict[str, Any]]
 
 
 class Plain(yaml.SafeLoader):
@@ -70,18 +74,14 @@ class Expression:
 class Functions(functions.Functions):
     """What expressions may call besides JMESPath's own: `code`, `local`, `ms`."""
 
-    def __init__(self, codes: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, codes: Codes) -> None:
         self._codes = codes
 
     @functions.signature({"types": ["string"]}, {"types": ["string", "number", "boolean", "null"]})
     def _func_code(self, table: str, key: object) -> Any:
         if table not in self._codes:
             raise BadMapping(f"the mapping has no table of codes {table!r}; add it under codes")
-        found = self._codes[table]
-        name = key if isinstance(key, str) else msgspec.json.encode(key).decode()
-        if name in found or "*" in found:
-            return found.get(name, found.get("*"))
-        raise NoCode(f'the table {table!r} has no code for {name!r}; add it, or "*" for all others')
+        return look_up(self._codes, table, _word(key))
 
     @functions.signature({"types": ["string", "null"]})
     def _func_local(self, time: str | None) -> str | None:
@@ -97,7 +97,8 @@ class Mapping:
     """A mapping that has been read: the body with `Expression`s in it, and its tables of codes."""
 
     body: Any
-    codes: dict[str, dict[str, Any]]
+    codes: Codes
+    form: bool = False
 
     def apply(self, event: dict[str, Any]) -> Any:
         """Return the platform's document for an event. Raises BadMapping."""
@@ -113,13 +114,87 @@ def parse(text: str) -> Mapping:
         found = yaml.load(text, Plain)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, RecursionError) as e:
         raise BadMapping(f"the mapping is not YAML: {e}") from None
-    if not isinstance(found, dict) or "body" not in found or not found.keys() <= {"body", "codes"}:
-        raise BadMapping("a mapping has `body` and, if needed, `codes`, and nothing else")
-    codes = found.get("codes") or {}
+    form = found.get("form", False) if isinstance(found, dict) else False
+    if (
+        not isinstance(found, dict)
+        or "body" not in found
+        or not found.keys() <= {"body", "codes", "form"}
+        or form not in (True, False)
+    ):
+        raise BadMapping("a mapping has `body` and, if needed, `codes` and `form: true`, and nothing else")
+    return Mapping(body=_compile(found["body"]), codes=_tables(found.get("codes") or {}), form=form)
+
+
+@lru_cache(maxsize=64)
+def parse_codes(text: str) -> Codes:
+    """Read an endpoint's table of codes from YAML (or JSON): {site: {…}, region: {…}, class: {…}}. Raises BadMapping."""
+    try:
+        found = yaml.load(text, Plain)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, RecursionError) as e:
+        raise BadMapping(f"the table of codes is not YAML: {e}") from None
+    tables = _tables(found or {})
+    if not tables.keys() <= set(TABLES):
+        raise BadMapping(f"an endpoint's tables of codes are {', '.join(TABLES)}, got {', '.join(tables)}")
+    return tables
+
+
+def _tables(codes: object) -> Codes:
     if not (isinstance(codes, dict) and all(isinstance(table, dict) for table in codes.values())):
         raise BadMapping("`codes` is a mapping of tables, each from our word to the platform's code")
-    tables = {str(name): {_word(k): v for k, v in table.items()} for name, table in codes.items()}
-    return Mapping(body=_compile(found["body"]), codes=tables)
+    return {str(name): {_word(k): v for k, v in table.items()} for name, table in codes.items()}
+
+
+def look_up(codes: Codes, table: str, word: str) -> Any:
+    """Return the code for a word, or that of "*". Raises NoCode."""
+    found = codes[table]
+    if word in found or "*" in found:
+        return found.get(word, found.get("*"))
+    raise NoCode(f'the table {table!r} has no code for {word!r}; add it, or "*" for all others')
+
+
+def translate(event: dict[str, Any], codes: Codes) -> dict[str, Any]:
+    """Return the event with the platform's own codes for site, region and device class, where there are such tables."""
+    if not codes:
+        return event
+    data = dict(event["data"])
+    site = dict(data.get("site") or {})
+    for table, member in (("site", "code"), ("region", "region")):
+        if table in codes and isinstance(site.get(member), str):
+            site[member] = look_up(codes, table, site[member])
+    subject = dict(data.get("subject") or {})
+    if "site" in codes and subject.get("kind") == "site" and isinstance(subject.get("code"), str):
+        subject["code"] = look_up(codes, "site", subject["code"])
+    data |= ({"site": site} if site else {}) | ({"subject": subject} if subject else {})
+    if "class" in codes and isinstance(data.get("devices"), list):
+        data["devices"] = [d | {"class": look_up(codes, "class", d["class"])} if "class" in d else d for d in data["devices"]]
+    return event | {"data": data}
+
+
+def reads(mapping: Mapping) -> set[str] | None:
+    """Return the paths of an event's data that a mapping reads ("site.code"); None where that cannot be told: maybe all."""
+    found: set[str] = set()
+    return found if all(_reads(e.compiled.parsed, found) for e in _expressions(mapping.body)) else None
+
+
+def _expressions(node: Any) -> Iterator[Expression]:
+    if isinstance(node, Expression):
+        yield node
+    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _expressions(inner)
+
+
+def _reads(node: dict[str, Any], found: set[str]) -> bool:
+    """Collect what one expression reads; False where it reads more than plain paths."""
+    if node["type"] == "subexpression" and all(c["type"] == "field" for c in node["children"]):
+        names = [c["value"] for c in node["children"]]
+        if names[0] == "data":
+            found.add(".".join(names[1:]))
+        return True
+    if node["type"] == "field":
+        return bool(node["value"] != "data")
+    if node["type"] in ("current", "identity", "expref"):
+        return False
+    return all(_reads(child, found) for child in node.get("children", ()) if isinstance(child, dict))
 
 
 def keep(event: dict[str, Any], fields: Sequence[str] | None) -> dict[str, Any]:

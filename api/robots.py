@@ -25,6 +25,7 @@ messages that travel at different speeds."""
 MERGE = 25
 """Most alerts in one message: each still has some 70 bytes for its name in the shortest of them."""
 SPARE_US = (BURST - 1) * TURN_US
+MAX_TEXT = 16_000
 SEVERITIES = {"urgent": "紧急", "major": "重要", "minor": "一般"}
 STATES = {
     "open": "待接手",
@@ -77,11 +78,23 @@ ROBOTS: Mapping[str, Robot] = {
 }
 
 
+SAID = frozenset(
+    {"alert_id", "severity", "state", "rule_zh", "site.name", "subject.name", "reason_zh", "reason_en", "ended_zh", "begin"}
+    | {"detected", "late", "notice.text_zh", "notice.text_en"}
+)
+"""The fields of an alert that a message to people can tell."""
+
+
+def text(event: dict[str, Any], public_url: str, max_bytes: int = MAX_TEXT) -> str:
+    """Return what a message to people says of one event, with the link to its page."""
+    return _single(max_bytes, event["data"], public_url)
+
+
 def message(robot: Robot, events: Sequence[dict[str, Any]], public_url: str) -> bytes:
     """Return the body, unsigned, that tells of these events (canonical bodies, decoded; 1 to `MERGE`)."""
-    text = _single(robot, events[0]["data"], public_url) if len(events) == 1 else _digest(robot, events, public_url)
+    said = text(events[0], public_url, robot.max_bytes) if len(events) == 1 else _digest(robot, events, public_url)
     kind, part, name = robot.shape
-    return msgspec.json.encode({kind: "text", part: {name: text}})
+    return msgspec.json.encode({kind: "text", part: {name: said}})
 
 
 def hold_us(robot: Robot, body: bytes) -> int:
@@ -110,13 +123,15 @@ def clip(text: str, limit: int) -> str:
     return text[:low] + "…" if low else ""
 
 
-def _single(robot: Robot, data: dict[str, Any], public_url: str) -> str:
+def _single(max_bytes: int, data: dict[str, Any], public_url: str) -> str:
     link = f"\n{public_url}/alerts/{data['alert_id']}" if public_url and "alert_id" in data else ""
     times = [f"{word} {_clock(data[key])}" for key, word in (("begin", "发生"), ("detected", "发现")) if data.get(key)]
     late = ["补报：发现时已结束 · over before it was known"] if data.get("late") else []
     said = [_name(data), data.get("reason_zh"), data.get("ended_zh"), " · ".join(times), *late, data.get("reason_en")]
+    if notice := data.get("notice"):  # written for people already, in lines
+        said = [line for name in ("text_zh", "text_en") for line in str(notice.get(name, "")).split("\n")]
     lines = [_safe(line) for line in said if line]
-    return clip("\n".join(lines), robot.max_bytes - size(link)) + link
+    return clip("\n".join(lines), max_bytes - size(link)) + link
 
 
 def _digest(robot: Robot, events: Sequence[dict[str, Any]], public_url: str) -> str:

@@ -9,6 +9,7 @@ bytes that were stored are the bytes that leave.
     md5        ?appKey=…&requestTime=<ms>&sign=<hex md5(appKey + secret + requestTime)>
     dingtalk   ?timestamp=<ms>&sign=<base64 HMAC-SHA256(key secret, ms + LF + secret)>
     feishu     {"timestamp": "<s>", "sign": base64 HMAC-SHA256(key s + LF + secret, nothing), …}
+    bearer     Authorization: Bearer <secret>, for gateways of SMS and voice
 """
 
 import base64
@@ -33,7 +34,7 @@ NOWHERE = {"X-Hmac-Auth-IP": "127.0.0.1", "X-Hmac-Auth-MAC": "00:00:00:00:00:00"
 
 
 class Signer(StrEnum):
-    """How a request is signed. The last three are the robots' own and follow from an endpoint's kind."""
+    """How a request is signed. Two are the robots' own and follow from an endpoint's kind."""
 
     STANDARD = "standard"
     SM3 = "hmac-sm3"
@@ -41,6 +42,7 @@ class Signer(StrEnum):
     MD5 = "md5"
     DINGTALK = "dingtalk"
     FEISHU = "feishu"
+    BEARER = "bearer"
     NONE = "none"
 
 
@@ -82,6 +84,19 @@ def check_secret(signer: Signer, secret: str, key_id: str) -> None:
         keys(secret)
     elif signer in (Signer.ZWDD, Signer.MD5) and not (secret and key_id):
         raise BadSecret(f"the signer {signer} needs a key id (apiKey, appKey) and a secret")
+    elif signer is Signer.BEARER and not secret:
+        raise BadSecret("the signer bearer needs a secret")
+
+
+def secret_of(signer: Signer, secret: str, attempts: int) -> str:
+    """Return what an attempt is signed with after `attempts` failed ones, where `secret` may be two for a rotation.
+
+    Who can put several signatures into a request does; the others take turns, so that either secret is tried within seconds.
+    """
+    if signer in (Signer.STANDARD, Signer.SM3):
+        return secret
+    several = secret.split() or [""]
+    return several[attempts % len(several)]
 
 
 def signed(signer: Signer, request: Request, attempt: Attempt) -> Request:
@@ -108,7 +123,7 @@ def sm3(key: bytes, text: bytes) -> bytes:
     return mac.finalize()
 
 
-def zwdd(request: Request, attempt: Attempt) -> Request:
+def zwdd(request: Request, attempt: Attempt, method: str = "POST") -> Request:
     """浙政钉 (专有钉钉): the values of query and form are signed as they are before encoding."""
     at = datetime.fromtimestamp(attempt.at_ms / 1000, BEIJING).isoformat(timespec="milliseconds")
     nonce = f"{attempt.at_s}000{attempt.nonce:04}"
@@ -119,14 +134,16 @@ def zwdd(request: Request, attempt: Attempt) -> Request:
         "X-Hmac-Auth-Version": "1.0",
         "X-Hmac-Auth-Nonce": nonce,
         "apiKey": attempt.key_id,
-        "X-Hmac-Auth-Signature": zwdd_signature(attempt.secret, at, nonce, parts.path, values),
+        "X-Hmac-Auth-Signature": zwdd_signature(attempt.secret, at, nonce, parts.path, values, method),
     }
     return replace(request, headers={**request.headers, **headers})
 
 
-def zwdd_signature(secret: str, timestamp: str, nonce: str, path: str, values: list[tuple[str, str]]) -> str:
-    """Return X-Hmac-Auth-Signature of a POST. values: (name, value) of query and form, not encoded, in any order."""
-    lines = ["POST", timestamp, nonce, path]
+def zwdd_signature(
+    secret: str, timestamp: str, nonce: str, path: str, values: list[tuple[str, str]], method: str = "POST"
+) -> str:
+    """Return X-Hmac-Auth-Signature. values: (name, value) of query and form, not encoded, in any order."""
+    lines = [method, timestamp, nonce, path]
     if values:
         lines.append("&".join(f"{k}={v}" for k, v in sorted(values)))
     return _sha256(secret.encode(), "\n".join(lines).encode())
@@ -156,8 +173,13 @@ def feishu(request: Request, attempt: Attempt) -> Request:
     return replace(request, body=head + request.body.removeprefix(b"{"))
 
 
+def bearer(request: Request, attempt: Attempt) -> Request:
+    """A fixed token in a header, where a gateway knows no better; only over https."""
+    return replace(request, headers={**request.headers, "authorization": f"Bearer {attempt.secret}"})
+
+
 def unsigned(request: Request, attempt: Attempt) -> Request:
-    """企业微信 robot: whoever knows the URL may post."""
+    """企业微信 robot, or an SMS gateway: whoever knows the URL may post."""
     return request
 
 
@@ -168,6 +190,7 @@ SIGNERS: Mapping[Signer, Callable[[Request, Attempt], Request]] = {
     Signer.MD5: md5_gateway,
     Signer.DINGTALK: dingtalk,
     Signer.FEISHU: feishu,
+    Signer.BEARER: bearer,
     Signer.NONE: unsigned,
 }
 

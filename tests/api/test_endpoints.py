@@ -7,8 +7,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from api.endpoints import SAMPLE, Endpoint, check, dry_run, find, newest, paths, register
+from api.endpoints import Endpoint, check, dry_run, find, newest, paths, register
 from api.errors import ApiError, NotFound
+from api.samples import SAMPLE
 from api.signers import Signer
 from gateway.clock import now_us
 from tests.api.conftest import Town

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from api.endpoints import SAMPLE
 from api.mapping import BadMapping, keep, parse, serialise
+from api.samples import SAMPLE
 
 MAPPING = """
 body:

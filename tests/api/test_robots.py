@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api import robots
-from api.endpoints import SAMPLE
 from api.robots import MERGE, ROBOTS, SPARE_US, TURN_US, clip, hold_us, message
+from api.samples import SAMPLE
 from gateway.clock import MINUTE_US, SECOND_US
 
 PAGE = "https://care.example.cn"
