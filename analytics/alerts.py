@@ -1,7 +1,10 @@
-"""Findings and people change alerts; each change is a version, a row of history, and one push per endpoint.
+"""Findings and people change alerts; each change is a version, a row of history, and one push per platform.
 
-One decision: every path goes through the same compare-and-set, whether a finding, a person or a repeat of either comes.
-Calls run inside the caller's transaction, or in one of their own where the connection has none.
+One decision: every path goes through the same compare-and-set, whether a finding, a person, a timer or a repeat of any comes.
+Whoever changes an alert holds its row; so an acknowledgement that races with a clear, a retraction or an escalation comes
+either before it or after it, and the pure rules (lifecycle, recurrence) say what the second finds. People are not told here:
+a change only sets the alert's timer (`telling`). Calls run inside the caller's transaction, or in one of their own where the
+connection has none.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,14 +17,17 @@ from psycopg.rows import dict_row, tuple_row
 from psycopg.types.json import Jsonb
 
 from analytics import reasons
-from analytics.findings import Finding, Phase
-from analytics.lifecycle import Action, Change, Refusal, State, action_of, decide
+from analytics.findings import Finding, Rule
+from analytics.lifecycle import ACTIVE, Action, Change, Refusal, State, decide
+from analytics.recurrence import Draft, follow
 from ingest.store.queries import Queries
 
 QUERIES = Queries("analytics")
 ANALYZER = "analyzer"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Connection = AsyncConnection[Any]
+UNTOLD = frozenset({Action.ASSIGN, Action.COMMENT})
+"""What a platform is not told of: its snapshot stays the same."""
 
 
 class AlertError(Exception):
@@ -47,32 +53,70 @@ class StaleVersion(AlertError):
 async def apply_findings(conn: Connection, findings: Sequence[Finding], now_us: int) -> None:
     """Turn findings into alerts. What begins and ends in one call was over before it was known: late, and wakes no one."""
     async with conn.transaction():
-        for steps in _by_episode(findings):
-            first = steps[0]
-            rest = steps[1:]
-            if first.phase is Phase.BEGIN:
-                over = next((f for f in rest if f.phase in (Phase.END, Phase.RETRACT)), None)
-                if over is not None and over.phase is Phase.RETRACT:
-                    if await _find(conn, first) is None:
-                        continue  # raised and disproved at once: nobody was told, nothing to take back
-                elif await _open(conn, first, over, now_us):
-                    continue
-                rest = [f for f in rest if f.phase is not Phase.BEGIN]
-            else:
-                rest = steps
-            for finding in rest:
-                await _follow(conn, finding, now_us)
+        for steps in _by_subject(findings):
+            drafts = await _known(conn, steps)
+            for step in steps:
+                follow(drafts, step)
+            for draft in drafts:
+                if draft.what and not draft.dropped:
+                    await _save(conn, draft, now_us)
         await colour(conn, {f.site for f in findings})
 
 
 async def acknowledge(conn: Connection, alert_id: int, expected_version: int, who: str, now_us: int) -> None:
     """Take an alert over; stops escalation, not the alert. Raises UnknownAlert, StaleVersion."""
-    await _act(conn, alert_id, expected_version, Action.ACKNOWLEDGE, who, now_us, assignee=who)
+    await act(conn, alert_id, expected_version, Action.ACKNOWLEDGE, who, now_us, assignee=who, reach="")
 
 
 async def resolve(conn: Connection, alert_id: int, expected_version: int, who: str, outcome: str, note: str, now_us: int) -> None:
     """End an alert with an outcome (real, false_alarm, device_fault, drill). Raises UnknownAlert, StaleVersion."""
-    await _act(conn, alert_id, expected_version, Action.RESOLVE, who, now_us, outcome=outcome, note=note, why=note)
+    await act(conn, alert_id, expected_version, Action.RESOLVE, who, now_us, why=note, outcome=outcome, note=note, reach="")
+
+
+async def assign(conn: Connection, alert_id: int, expected_version: int, who: str, assignee: str, now_us: int) -> None:
+    """Give an alert to someone, who has still to acknowledge it if nobody has. Raises UnknownAlert, StaleVersion."""
+    await act(conn, alert_id, expected_version, Action.ASSIGN, who, now_us, why=assignee, assignee=assignee)
+
+
+async def comment(conn: Connection, alert_id: int, who: str, text: str, now_us: int) -> None:
+    """Say something about an alert that is going on, whatever its version. Raises UnknownAlert, StaleVersion."""
+    await act(conn, alert_id, None, Action.COMMENT, who, now_us, why=text)
+
+
+async def act(
+    conn: Connection, alert: int, version: int | None, action: Action, who: str, now_us: int, why: str = "", **values: Any
+) -> None:
+    """Change one alert as a person or a timer asks. version: the one they looked at, None for any.
+
+    Raises UnknownAlert, StaleVersion.
+    """
+    async with conn.transaction():
+        row = await (await _tuples(conn, "find_alert_by_id", {"id": alert})).fetchone()
+        if row is None:
+            raise UnknownAlert(alert)
+        _, state, present, site = row
+        if version is not None and present != version:
+            raise StaleVersion(state, present, f"expected version {version}")
+        change = decide(State(state), action)
+        if isinstance(change, Refusal):
+            raise StaleVersion(state, present, change)
+        unset = dict.fromkeys(("end_us", "assignee", "outcome", "note", "reach"))
+        parameters = unset | values | {"id": alert, "version": present, "state": change.state}
+        changed = await (await _tuples(conn, "change_alert", parameters)).fetchone()
+        assert changed is not None, f"alert {alert} was locked at version {present} and changed all the same"
+        await _after(conn, alert, changed[0], change, who, why, now_us, push=action not in UNTOLD)
+        await colour(conn, {site} if site else set())
+
+
+async def say_nobody_reached(conn: Connection, alert: int, told: int, now_us: int) -> None:
+    """Nobody took an alert over though every level was told: say so on it, and raise an alert of its own about that.
+
+    The caller holds the alert's row. told: how many people were told.
+    """
+    await act(conn, alert, None, Action.UNREACHED, ANALYZER, now_us, reach="unreached")
+    row = await (await _tuples(conn, "open_nobody_reached", {"id": alert, "told": told, "now_us": now_us})).fetchone()
+    if row is not None:
+        await _tell(conn, row[0], 1, "opened", ANALYZER, "", now_us, push=True, acted=False)
 
 
 async def colour(conn: Connection, sites: Iterable[int]) -> None:
@@ -81,98 +125,46 @@ async def colour(conn: Connection, sites: Iterable[int]) -> None:
     await conn.execute(QUERIES["notify"])
 
 
-def _by_episode(findings: Sequence[Finding]) -> list[list[Finding]]:
-    groups: dict[tuple[str, str, int, int], list[Finding]] = {}
+def _by_subject(findings: Sequence[Finding]) -> list[list[Finding]]:
+    groups: dict[tuple[str, str, int], list[Finding]] = {}
     for f in findings:
-        groups.setdefault((f.rule, f.subject_kind, f.subject, f.episode), []).append(f)
+        groups.setdefault((f.rule, f.subject_kind, f.subject), []).append(f)
     return list(groups.values())
 
 
-async def _open(conn: Connection, finding: Finding, over: Finding | None, now_us: int) -> bool:
-    """Store a new alert. Returns False where its episode is known: this step was applied before."""
-    state = State.OPEN
-    if over is not None:
-        state = State.CLEARED
-    values = _key(finding) | {
-        "shard": finding.shard,
-        "site": finding.site or None,
-        "state": state,
-        "severity": finding.severity,
-        "begin_us": finding.at_us,
-        "now_us": now_us,
-        "end_us": over.at_us if over else None,
-        "late": over is not None,
-        "reason": Jsonb((over or finding).reason),
-        "evidence": Jsonb(await _trace(conn, finding)),
-    }
-    row = await (await _tuples(conn, "open_alert", values)).fetchone()
-    if row is None:
-        return False
-    why = str(over.reason.get("ended", "")) if over else ""
-    await _tell(conn, row[0], 1, "opened" if over is None else state.value, ANALYZER, why, now_us)
-    return True
+async def _known(conn: Connection, steps: Sequence[Finding]) -> list[Draft]:
+    """Lock and return the alerts of one (rule, subject) that its findings can concern, oldest first."""
+    first = steps[0]
+    key = {"rule": first.rule, "kind": first.subject_kind, "subject": first.subject}
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(QUERIES["alerts_of_subject"], key | {"episodes": [f.episode for f in steps]})
+        rows = await cursor.fetchall()
+    return [Draft(**(row | {"state": State(row["state"])})) for row in rows]
 
 
-async def _follow(conn: Connection, finding: Finding, now_us: int) -> None:
-    found = await _find(conn, finding)
-    if found is None:
-        return  # its beginning was never ours: raised before the rule was watched
-    alert, state, version = found
-    action = action_of(finding.phase, str(finding.reason.get("ended")))
-    change = decide(State(state), action)
-    if isinstance(change, Refusal):
-        return  # people were faster, or this step was applied before
-    end_us = None if action is Action.UPDATE else finding.at_us
-    why = str(finding.reason.get("ended", ""))
-    await _change(
-        conn,
-        alert,
-        version,
-        change,
-        ANALYZER,
-        now_us,
-        why,
-        end_us=end_us,
-        severity=finding.severity,
-        reason=Jsonb(finding.reason),
-    )
-
-
-async def _act(
-    conn: Connection, alert: int, version: int, action: Action, who: str, now_us: int, why: str = "", **values: Any
-) -> None:
-    async with conn.transaction():
-        row = await (await _tuples(conn, "find_alert_by_id", {"id": alert})).fetchone()
+async def _save(conn: Connection, draft: Draft, now_us: int) -> None:
+    values = {name: getattr(draft, name) for name in ("last_episode", "count", "calm_us", "since_us", "end_us", "severity")}
+    values |= {"state": draft.state, "reason": Jsonb(draft.reason), "now_us": now_us}
+    if draft.id is not None:
+        row = await (await _tuples(conn, "save_alert", values | {"id": draft.id, "version": draft.version})).fetchone()
+        assert row is not None, f"alert {draft.id} was locked at version {draft.version} and changed all the same"
+        draft.version = row[0]
+    else:
+        finding = draft.first
+        assert finding is not None
+        late = draft.state not in ACTIVE
+        values |= {"rule": finding.rule, "kind": finding.subject_kind, "subject": finding.subject, "episode": finding.episode}
+        values |= {"shard": finding.shard, "site": finding.site or None, "begin_us": finding.at_us, "late": late}
+        values["recurs"] = draft.recurs.id if isinstance(draft.recurs, Draft) else draft.recurs
+        row = await (await _tuples(conn, "open_alert", values | {"evidence": Jsonb(await _trace(conn, finding))})).fetchone()
         if row is None:
-            raise UnknownAlert(alert)
-        _, state, present = row
-        if present != version:
-            raise StaleVersion(state, present, f"expected version {version}")
-        change = decide(State(state), action)
-        if isinstance(change, Refusal):
-            raise StaleVersion(state, present, change)
-        await _change(conn, alert, version, change, who, now_us, why, **values)
-        site = await (await _tuples(conn, "site_of", {"id": alert})).fetchone()
-        await colour(conn, {site[0]} if site and site[0] else set())
-
-
-async def _change(
-    conn: Connection, alert: int, version: int, change: Change, who: str, now_us: int, why: str, **values: Any
-) -> None:
-    unset = dict.fromkeys(("end_us", "severity", "reason", "assignee", "outcome", "note"))
-    parameters = unset | values | {"id": alert, "version": version, "state": change.state}
-    row = await (await _tuples(conn, "change_alert", parameters)).fetchone()
-    assert row is not None, f"alert {alert} was locked at version {version} and changed all the same"
-    await _tell(conn, alert, row[0], change.what, who, why, now_us)
-
-
-async def _find(conn: Connection, finding: Finding) -> tuple[int, str, int] | None:
-    row: tuple[int, str, int] | None = await (await _tuples(conn, "find_alert", _key(finding))).fetchone()
-    return row
-
-
-def _key(finding: Finding) -> dict[str, Any]:
-    return {"rule": finding.rule, "kind": finding.subject_kind, "subject": finding.subject, "episode": finding.episode}
+            return  # another worker opened it at the same moment
+        draft.id = row[0]
+        if values["recurs"] is not None:
+            await conn.execute(QUERIES["inherit_telling"], {"alert": draft.id, "recurs": values["recurs"]})
+    await _after(
+        conn, draft.id, draft.version, Change(state=draft.state, what=draft.what), ANALYZER, draft.why, now_us, push=True
+    )
 
 
 async def _trace(conn: Connection, finding: Finding) -> list[list[int]]:
@@ -186,12 +178,36 @@ async def _trace(conn: Connection, finding: Finding) -> list[list[int]]:
     return traced
 
 
-async def _tell(conn: Connection, alert: int, version: int, what: str, who: str, why: str, now_us: int) -> None:
-    """Write the history and one push per endpoint; the newest snapshot replaces those not sent yet."""
+async def _after(
+    conn: Connection, alert: int, version: int, change: Change, who: str, why: str, now_us: int, *, push: bool
+) -> None:
+    """Let follow what follows from a change: history, pushes, and what need no longer be said."""
+    if change.state is not State.OPEN:
+        await conn.execute(QUERIES["withdraw"], {"alert": alert, "now_us": now_us})
+        await _reached(conn, alert, change.state, now_us)
+    await _tell(conn, alert, version, change.what, who, why, now_us, push=push, acted=who != ANALYZER)
+
+
+async def _reached(conn: Connection, alert: int, state: State, now_us: int) -> None:
+    """Clear what was raised because nobody could be reached about an alert."""
+    row = await (await _tuples(conn, "nobody_reached_about", {"alert": alert, "rule": Rule.NOBODY_REACHED})).fetchone()
+    if row is not None:
+        why = "taken" if state in (State.ACKNOWLEDGED, State.RESOLVED) else "passed"
+        await act(conn, row[0], None, Action.CLEAR, ANALYZER, now_us, why=why, end_us=now_us)
+
+
+async def _tell(
+    conn: Connection, alert: int, version: int, what: str, who: str, why: str, now_us: int, *, push: bool, acted: bool
+) -> None:
+    """Write the history, set the timer and push to each platform; the newest snapshot replaces those not sent yet."""
     await conn.execute(
         QUERIES["log_change"], {"alert": alert, "version": version, "at_us": now_us, "who": who, "what": what, "why": why}
     )
-    await conn.execute(QUERIES["supersede"], {"alert": alert, "version": version, "now_us": now_us})
+    await conn.execute(QUERIES["look_again"], {"alert": alert, "now_us": now_us, "acted": acted})
+    if not push:
+        return
+    if version > 1:
+        await conn.execute(QUERIES["supersede"], {"alert": alert, "version": version, "now_us": now_us})
     endpoints = await (await _tuples(conn, "enabled_endpoints", {})).fetchall()
     if not endpoints:
         return
@@ -216,8 +232,13 @@ async def _tell(conn: Connection, alert: int, version: int, what: str, who: str,
 
 def snapshot(row: dict[str, Any], what: str, now_us: int) -> bytes:
     """Serialise what an endpoint is told, once: the bytes are stored, signed and sent as they are. No person data."""
+    return msgspec.json.encode({"type": f"alert.{what}", "timestamp": iso(now_us), "data": facts(row)})
+
+
+def facts(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what may be said of an alert (a row of the query `snapshot`) outside. No person data."""
     rule, reason, zone = row["rule"], row["reason"], row["zone"]
-    data = {
+    return {
         "alert_id": row["id"],
         "version": row["version"],
         "rule": rule,
@@ -227,9 +248,9 @@ def snapshot(row: dict[str, Any], what: str, now_us: int) -> bytes:
         "severity": row["severity"],
         "site": {"code": row["site_code"], "name": row["site_name"], "region": row["site_region"]},
         "subject": {"kind": row["subject_kind"], "code": row["subject_code"], "name": row["subject_name"]},
-        "begin": _time(row["begin_us"]),
-        "detected": _time(row["detected_us"]),
-        "end": _time(row["end_us"]),
+        "begin": iso(row["begin_us"]),
+        "detected": iso(row["detected_us"]),
+        "end": iso(row["end_us"]),
         "late": row["late"],
         "reason_zh": reasons.render(rule, reason, "zh", zone),
         "reason_en": reasons.render(rule, reason, "en", zone),
@@ -238,10 +259,10 @@ def snapshot(row: dict[str, Any], what: str, now_us: int) -> bytes:
         "outcome": row["outcome"],
         "note": row["note"],
     }
-    return msgspec.json.encode({"type": f"alert.{what}", "timestamp": _time(now_us), "data": data})
 
 
-def _time(t_us: int | None) -> str | None:
+def iso(t_us: int | None) -> str | None:
+    """Write a time as platforms read it (RFC 3339, UTC)."""
     return None if t_us is None else (EPOCH + timedelta(microseconds=t_us)).isoformat().replace("+00:00", "Z")
 
 

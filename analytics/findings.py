@@ -29,6 +29,8 @@ class Rule(StrEnum):
     TAMPER = "tamper"
     CLOCK_WRONG = "clock_wrong"
     MONITORING_GAP = "monitoring_gap"
+    NOBODY_REACHED = "nobody_reached"
+    """Raised by whoever tells people, not by a detector: every level was told of an alert and nobody took it over."""
 
 
 class SubjectKind(StrEnum):

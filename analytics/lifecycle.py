@@ -7,7 +7,8 @@ of either meet the same rules.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from analytics.findings import Phase
+from analytics.findings import Phase, Rule
+from gateway.clock import MINUTE_US
 
 
 class State(StrEnum):
@@ -26,10 +27,15 @@ class Action(StrEnum):
 
     ACKNOWLEDGE = "acknowledge"
     RESOLVE = "resolve"
+    ASSIGN = "assign"
+    COMMENT = "comment"
     UPDATE = "update"
+    RECUR = "recur"
+    CALM = "calm"
     CLEAR = "clear"
     RETRACT = "retract"
     EXPIRE = "expire"
+    UNREACHED = "unreached"
 
 
 class Refusal(StrEnum):
@@ -51,12 +57,20 @@ ENDS = {
 WORDS = {
     Action.ACKNOWLEDGE: "acknowledged",
     Action.RESOLVE: "resolved",
+    Action.ASSIGN: "assigned",
+    Action.COMMENT: "commented",
     Action.UPDATE: "updated",
+    Action.RECUR: "recurred",
+    Action.CALM: "calmed",
     Action.CLEAR: "cleared",
     Action.RETRACT: "retracted",
     Action.EXPIRE: "expired",
+    Action.UNREACHED: "unreached",
 }
 """What alert_change.what and the pushed type say."""
+HOLD_US = 10 * MINUTE_US
+HOLDS = {Rule.DEVICE_OFFLINE: 30 * MINUTE_US}
+"""Rules whose causes come and go more slowly than `HOLD_US`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +87,10 @@ def decide(state: State, action: Action) -> Change | Refusal:
         return Refusal.OVER
     if action is Action.EXPIRE and state is State.ACKNOWLEDGED:  # someone acted: it is over, not missed
         action = Action.CLEAR
+    if state is State.ACKNOWLEDGED and action in (Action.ACKNOWLEDGE, Action.UNREACHED):
+        return Refusal.ALREADY
     if action is Action.ACKNOWLEDGE:
-        return Refusal.ALREADY if state is State.ACKNOWLEDGED else Change(state=State.ACKNOWLEDGED, what=WORDS[action])
+        return Change(state=State.ACKNOWLEDGED, what=WORDS[action])
     return Change(state=ENDS.get(action, state), what=WORDS[action])
 
 
@@ -83,6 +99,11 @@ def action_of(phase: Phase, ended: str) -> Action:
     if phase is Phase.END:
         return Action.EXPIRE if ended in EXPIRES else Action.CLEAR
     return Action.RETRACT if phase is Phase.RETRACT else Action.UPDATE
+
+
+def hold_us(rule: str) -> int:
+    """Return the time within which a cause that comes back is the same trouble: the rule's hold time, in microseconds."""
+    return next((hold for known, hold in HOLDS.items() if known == rule), HOLD_US)
 
 
 EXPIRES = frozenset({"closing", "opening"})

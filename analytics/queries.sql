@@ -1,38 +1,86 @@
--- name: find_alert
--- The alert of an episode, locked.
-SELECT id, state, version FROM alert
-WHERE rule = %(rule)s AND subject_kind = %(kind)s AND subject = %(subject)s AND episode = %(episode)s
+-- name: alerts_of_subject
+-- The alerts of one (rule, subject) that findings about these episodes can concern, locked, oldest first: those that cover an
+-- episode, those going on, and the newest.
+SELECT id, version, state, episode, last_episode, count, calm_us, since_us, end_us, severity, reason, recurs FROM alert
+WHERE rule = %(rule)s AND subject_kind = %(kind)s AND subject = %(subject)s
+  AND (episode = ANY(%(episodes)s) OR last_episode = ANY(%(episodes)s) OR state IN ('open', 'acknowledged') OR episode = (
+      SELECT max(episode) FROM alert WHERE rule = %(rule)s AND subject_kind = %(kind)s AND subject = %(subject)s))
+ORDER BY episode
 FOR UPDATE
 
 -- name: find_alert_by_id
 -- An alert by its number, locked.
-SELECT id, state, version FROM alert WHERE id = %(id)s FOR UPDATE
-
--- name: site_of
-SELECT site FROM alert WHERE id = %(id)s
+SELECT id, state, version, site FROM alert WHERE id = %(id)s FOR UPDATE
 
 -- name: open_alert
 -- A new episode; nothing where the episode is known already.
-INSERT INTO alert (shard, rule, subject_kind, subject, site, episode, state, severity, begin_us, detected_us, end_us, late,
-                   reason, evidence)
-VALUES (%(shard)s, %(rule)s, %(kind)s, %(subject)s, %(site)s, %(episode)s, %(state)s, %(severity)s, %(begin_us)s, %(now_us)s,
-        %(end_us)s, %(late)s, %(reason)s, %(evidence)s)
+INSERT INTO alert (shard, rule, subject_kind, subject, site, episode, last_episode, count, recurs, state, severity, begin_us,
+                   detected_us, end_us, calm_us, since_us, late, reason, evidence)
+VALUES (%(shard)s, %(rule)s, %(kind)s, %(subject)s, %(site)s, %(episode)s, %(last_episode)s, %(count)s, %(recurs)s, %(state)s,
+        %(severity)s, %(begin_us)s, %(now_us)s, %(end_us)s, %(calm_us)s, %(since_us)s, %(late)s, %(reason)s, %(evidence)s)
 ON CONFLICT (rule, subject_kind, subject, episode) DO NOTHING
 RETURNING id
 
+-- name: save_alert
+-- What findings made of an alert. Compare-and-set by version; no row where someone was faster.
+UPDATE alert SET
+    state = %(state)s, version = version + 1, severity = %(severity)s, reason = %(reason)s, count = %(count)s,
+    last_episode = %(last_episode)s, calm_us = %(calm_us)s, since_us = %(since_us)s, end_us = %(end_us)s
+WHERE id = %(id)s AND version = %(version)s
+RETURNING version
+
 -- name: change_alert
--- Compare-and-set by version; no row where someone was faster.
+-- What a person or a timer made of an alert. Compare-and-set by version; no row where someone was faster.
 UPDATE alert SET
     state = %(state)s,
     version = version + 1,
     end_us = coalesce(%(end_us)s, end_us),
-    severity = coalesce(%(severity)s, severity),
-    reason = coalesce(%(reason)s, reason),
     assignee = coalesce(%(assignee)s, assignee),
     outcome = coalesce(%(outcome)s, outcome),
-    note = coalesce(%(note)s, note)
+    note = coalesce(%(note)s, note),
+    reach = coalesce(%(reach)s, reach)
 WHERE id = %(id)s AND version = %(version)s
 RETURNING version
+
+-- name: open_nobody_reached
+-- The alert that nobody could be reached about another one; its episode is that alert's number.
+INSERT INTO alert (shard, rule, subject_kind, subject, site, episode, state, severity, begin_us, detected_us, reason)
+SELECT shard, 'nobody_reached', subject_kind, subject, site, id, 'open', 'urgent', %(now_us)s, %(now_us)s,
+       jsonb_build_object('code', 'nobody_reached', 'alert', id, 'of_rule', rule, 'told', %(told)s::integer)
+FROM alert WHERE id = %(id)s
+ON CONFLICT (rule, subject_kind, subject, episode) DO NOTHING
+RETURNING id
+
+-- name: nobody_reached_about
+-- The alert of `open_nobody_reached` about another one, while it goes on.
+SELECT n.id FROM alert a JOIN alert n
+    ON n.rule = %(rule)s AND n.subject_kind = a.subject_kind AND n.subject = a.subject AND n.episode = a.id
+WHERE a.id = %(alert)s AND n.state IN ('open', 'acknowledged')
+
+-- name: look_again
+-- Set an alert's timer: what to tell people is decided by whoever comes for it (analytics/telling.py).
+INSERT INTO telling (alert, site, due_us, acted_us)
+SELECT id, coalesce(site, 0), %(now_us)s, CASE WHEN %(acted)s THEN %(now_us)s::bigint END FROM alert WHERE id = %(alert)s
+ON CONFLICT (alert) DO UPDATE SET
+    due_us = least(telling.due_us, EXCLUDED.due_us),
+    acted_us = coalesce(EXCLUDED.acted_us, telling.acted_us),
+    reminders = CASE WHEN %(acted)s THEN 0 ELSE telling.reminders END
+
+-- name: inherit_telling
+-- Whoever was told of the alert that a new one recurs, and not of its end, knows of the new one too.
+INSERT INTO telling (alert, site, severity, level, told_us, inherited)
+SELECT %(alert)s, site, severity, level, told_us, true FROM telling
+WHERE alert = %(recurs)s AND severity IS NOT NULL AND NOT over
+
+-- name: withdraw
+-- Take back what was to be said of an alert that is taken over or has ended, and was not said. A message about several goes as
+-- long as one of them is still open. One that is on its way is not tried again.
+UPDATE outbox o SET state = 'superseded', done_us = %(now_us)s
+FROM notice n
+WHERE o.state = 'pending' AND o.notice = n.id AND n.reason IN ('new', 'risen', 'escalated', 're_notify')
+  AND n.id IN (SELECT coalesce(m.under, m.id) FROM notice m WHERE m.alert = %(alert)s)
+  AND NOT EXISTS (
+      SELECT FROM notice m JOIN alert a ON a.id = m.alert WHERE (m.id = n.id OR m.under = n.id) AND a.state = 'open')
 
 -- name: log_change
 -- Every change a row: who, when, why.
@@ -61,7 +109,8 @@ UPDATE outbox SET state = 'superseded', done_us = %(now_us)s
 WHERE alert = %(alert)s AND version < %(version)s AND notice IS NULL AND state = 'pending' AND leased_until_us <= %(now_us)s
 
 -- name: enabled_endpoints
-SELECT id FROM endpoint WHERE enabled ORDER BY id
+-- Platforms: they are told every version. Robots and people are told notices.
+SELECT id FROM endpoint WHERE enabled AND alerts AND kind = 'webhook' ORDER BY id
 
 -- name: put_outbox
 INSERT INTO outbox (alert, version, endpoint, webhook_id, body, due_us)
@@ -126,3 +175,17 @@ WHERE st.site = n.site AND st.state <> n.state
 -- name: notify
 -- Wake delivery and the page.
 SELECT pg_notify('smartcare', '')
+
+-- name: scored_alerts
+-- Alerts as a simulator's ledger names them; what was taken back is none.
+SELECT a.rule, s.code AS site, a.episode AS since_us, a.begin_us, coalesce(a.end_us, 4611686018427387904) AS end_us,
+       CASE a.subject_kind WHEN 'site' THEN s.code WHEN 'place' THEN s.code || '/' || p.code WHEN 'device' THEN d.identity
+                           WHEN 'gateway' THEN g.code ELSE encode(n.token, 'hex') END AS subject
+FROM alert a
+LEFT JOIN site s ON s.id = a.site
+LEFT JOIN place p ON a.subject_kind = 'place' AND p.id = a.subject
+LEFT JOIN device d ON a.subject_kind = 'device' AND d.id = a.subject
+LEFT JOIN gateway g ON a.subject_kind = 'gateway' AND g.id = a.subject
+LEFT JOIN person n ON a.subject_kind = 'person' AND n.id = a.subject
+WHERE a.state <> 'retracted'
+ORDER BY a.begin_us, a.id

@@ -36,6 +36,7 @@ NAMES: dict[str, dict[str, str]] = {
     Rule.TAMPER: {"zh": "设备被拆动", "en": "Device tampered with"},
     Rule.CLOCK_WRONG: {"zh": "时钟错误", "en": "Clock wrong"},
     Rule.MONITORING_GAP: {"zh": "监测中断", "en": "Monitoring gap"},
+    Rule.NOBODY_REACHED: {"zh": "告警无人接手", "en": "Nobody reached"},
 }
 
 TEXTS: dict[str, dict[str, str]] = {
@@ -79,6 +80,10 @@ TEXTS: dict[str, dict[str, str]] = {
         "zh": "{place}的“{device}”自 {since} 起被其网络报告为离线",
         "en": "“{device}” at {place} reported offline by its network since {since}",
     },
+    "nobody_reached": {
+        "zh": "告警 #{alert}（{what}）已通知 {told} 人，至今无人接手",
+        "en": "Alert #{alert} ({what}): {told} told, nobody has taken it over",
+    },
     "lost": {
         "zh": "自 {since} 起收不到网关 {gateway}，{covers}看不见",
         "en": "Gateway {gateway} not heard since {since}; cannot see {covers}",
@@ -94,6 +99,8 @@ TEXTS: dict[str, dict[str, str]] = {
 }
 
 ENDED: dict[str, dict[str, str]] = {
+    "taken": {"zh": "已有人接手", "en": "someone has taken it over"},
+    "passed": {"zh": "原告警已结束", "en": "the alert itself is over"},
     "activity": {"zh": "已有人活动", "en": "activity seen"},
     "activity_before": {"zh": "补到的数据表明当时有人", "en": "late data shows that people were there"},
     "closing": {"zh": "到关门时间", "en": "closing time came"},
@@ -144,8 +151,10 @@ def _words(reason: Mapping[str, Any], en: bool, zone: ZoneInfo) -> dict[str, str
         words["next"] = (f" (opens {opens})" if en else f"（{opens} 开门）") if opens else ""
     if "place_en" in reason and en:
         words["place"] = words["place_en"]
+    if "of_rule" in reason:
+        words["what"] = rule_name(reason["of_rule"], "en" if en else "zh")
     if "alive_min" in reason:
-        words["alive"] = _span(reason["alive_min"], en)
+        words["alive"] = span(reason["alive_min"], en)
     if "places" in reason:
         names = (", " if en else "、").join(reason["places"])
         words["covers"] = (
@@ -164,7 +173,8 @@ def _clock(t_us: int, anchor_us: int, zone: ZoneInfo) -> str:
     return f"{t:%H:%M}" if t.date() == anchor.date() else f"{t:%m-%d %H:%M}"
 
 
-def _span(minutes: float, en: bool) -> str:
+def span(minutes: float, en: bool) -> str:
+    """Say a length of time."""
     if minutes < 1:
         return f"{minutes * 60:g} s" if en else f"{minutes * 60:g} 秒"
     if minutes < 120:

@@ -132,7 +132,7 @@ async def test_an_untaken_absence_expires_and_a_taken_one_clears(desk: Desk) -> 
     await desk.find(BEGIN)
     await desk.find(CLOSING)
     assert desk.alert("state") == ("expired",)
-    desk.db.execute("DELETE FROM outbox; DELETE FROM alert_change; DELETE FROM alert")
+    desk.db.execute("DELETE FROM telling; DELETE FROM outbox; DELETE FROM alert_change; DELETE FROM alert")
     await desk.find(BEGIN)
     await acknowledge(desk.conn, desk.alert("id")[0], 1, "李", desk.now)
     await desk.find(CLOSING)

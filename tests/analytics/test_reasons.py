@@ -35,6 +35,9 @@ FULL = AT | {
     "gateway": "gw-9",
     "source": "z2m/",
     "places": ["前门", "食堂"],
+    "alert": 12,
+    "of_rule": Rule.NOT_OPENED,
+    "told": 3,
 }
 
 
