@@ -27,12 +27,14 @@ Mask = NDArray[np.bool_]
 class Saying:
     """What a detector says of one subject that is told.
 
-    absent: it says that something did not happen, so evidence that comes late may disprove it. evidence: (pos, ordinal).
+    absent: it says that since `since_us` (0: since the first quarter that spoke for it) something did not happen, so evidence
+    that comes late may disprove it. evidence: (pos, ordinal).
     """
 
     severity: Severity
     reason: dict[str, Any]
     absent: bool = False
+    since_us: int = 0
     evidence: list[tuple[int, int]] = field(default_factory=list)
 
 
@@ -57,16 +59,19 @@ class Episodes:
         off: Mask,
         say: Callable[[int, int], Saying | None],
         *,
-        begin_after: int = 1,
-        end_after: int = 1,
+        begin_after: int | Rows = 1,
+        end_after: int | Rows = 1,
     ) -> None:
         """Take what a rule says of the quarter: `on` and `off` (shape of `rows`, never both) of subjects in table rows `rows`.
 
-        It begins after `begin_after` quarters on in a row and ends after `end_after` off in a row; at most 255 each.
+        It begins after `begin_after` quarters on in a row and ends after `end_after` off in a row; at most 255 each, for all or
+        for each of `rows`.
         say(n, since_us) makes the words for `rows[n]`, or None to say nothing yet.
         """
         table = self.memory.tables[f"streak.{rule}"]
         mine = table[rows]
+        if not (on | off & (mine["on"] > 0)).any():
+            return
         fresh = on & (mine["on"] == 0)
         mine["since"][fresh] = self.from_us
         mine["on"] = np.where(
@@ -74,17 +79,19 @@ class Episodes:
         )
         begins = on & ~mine["raised"] & (mine["on"] >= begin_after)
         table[rows] = mine
+        patience = np.broadcast_to(end_after, len(rows))
         for n in np.flatnonzero(mine["raised"] & (on | off)).tolist():
-            self._go_on(rule, kind, int(rows[n]), bool(on[n]), end_after)
+            self._go_on(rule, kind, int(rows[n]), bool(on[n]), int(patience[n]))
         for n in np.flatnonzero(begins).tolist():
             saying = say(n, int(mine["since"][n]))
             if saying is not None:
                 self._begin(rule, kind, int(rows[n]), saying)
 
     def open(self, rule: Rule, kind: SubjectKind, row: int) -> Record | None:
-        """Return the open record of a subject."""
+        """Return a subject's open record that began here; those that single events make have no `last_us`."""
         subject, site = self.subject(kind, row)
-        return next((r for r in self._book(site).records if r.rule == rule and r.kind is kind and r.subject == subject), None)
+        mine = (r for r in self._book(site).records if r.rule == rule and r.kind is kind and r.subject == subject)
+        return next((r for r in mine if r.last_us), None)
 
     def again(self, record: Record, severity: Severity, reason: dict[str, Any]) -> None:
         """Say an open episode anew where its severity or its numbers have changed."""
@@ -126,7 +133,7 @@ class Episodes:
             subject=subject,
             site=site,
             episode=since,
-            since_us=since,
+            since_us=saying.since_us or since,
             deadline_us=self.to_us,
             last_us=self.to_us,
             severity=saying.severity,

@@ -20,6 +20,7 @@ from ingest.columns import COLUMNS
 NEVER = 2**62
 UNKNOWN = -1
 FAMILIES = ("door", "counter", "terminal")
+DOOR, COUNTER, TERMINAL = range(3)
 """Families that prove activity and its absence; others are only watched for being there."""
 
 SITE = np.dtype(
