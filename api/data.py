@@ -11,14 +11,15 @@ is passed over; and whether to tell is decided by comparing figures, so that loo
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 
-from api import figures, periods
+from api import endpoints, figures, periods
 from api.errors import BadRequest
 from api.figures import SQL
 from api.periods import GRACE_US, Period
@@ -139,6 +140,34 @@ async def backfill(
             made += await make(conn, subscription, span, here, now_us)
         progress(n, len(work))
     return made
+
+
+def subscribe(
+    conn: psycopg.Connection[Any],
+    name: str,
+    what: str,
+    period: str,
+    *,
+    from_us: int,
+    mapping: str = "",
+    fields: Sequence[str] | None = None,
+) -> int:
+    """Send an endpoint this data of every site from a time on; again: change its mapping and fields. Returns its number.
+
+    Raises NotFound, BadRequest, BadMapping.
+    """
+    to = replace(endpoints.known(conn, name), mapping=mapping, fields=None if fields is None else tuple(fields))
+    endpoints.check_data(to, what, period)
+    values = {"endpoint": to.id, "what": what, "period": period, "mapping": mapping, "from_us": from_us}
+    row = conn.execute(SQL["subscribe"], values | {"fields": None if fields is None else list(fields)}).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def unsubscribe(conn: psycopg.Connection[Any], name: str, what: str, period: str | None) -> int:
+    """Send an endpoint no more of this data; what waits is dropped. Returns how many subscriptions. Raises NotFound."""
+    values = {"endpoint": endpoints.known(conn, name).id, "what": what, "period": period}
+    return len(conn.execute(SQL["unsubscribe"], values).fetchall())
 
 
 def by_zone(sites: Iterable[DictRow]) -> dict[str, list[DictRow]]:

@@ -193,3 +193,22 @@ enabled AS (
     UPDATE endpoint SET enabled = true, failures = 0, open_until_us = 0
     WHERE id IN (SELECT endpoint FROM dead WHERE NOT late))
 SELECT m.state, pg_notify('smartcare', '') FROM moved m
+
+-- name: delivered_between
+-- What an endpoint was sent: whether it was delivered, and in that time; and what the receiver names, of whatever time.
+SELECT webhook_id, state = 'delivered', coalesce(done_us >= %(from_us)s AND done_us < %(to_us)s, false) FROM outbox
+WHERE endpoint = %(endpoint)s AND (webhook_id = ANY(%(ids)s) OR (state = 'delivered' AND done_us >= %(from_us)s AND done_us < %(to_us)s))
+
+-- name: endpoints
+-- Every endpoint with how it stands.
+SELECT e.id, e.name, e.kind, e.url, e.enabled, e.alerts, e.failures, e.open_until_us, e.delivered_us, f.name AS fallback,
+       cardinality(string_to_array(e.secret, ' ')) > 1 AS rotating,
+       (SELECT count(*) FROM outbox o WHERE o.endpoint = e.id AND o.state = 'pending') AS waiting,
+       (SELECT min(o.due_us) FROM outbox o WHERE o.endpoint = e.id AND o.state = 'pending') AS due_us,
+       (SELECT count(*) FROM outbox o WHERE o.endpoint = e.id AND o.state = 'dead') AS dead,
+       (SELECT o.last_error FROM outbox o WHERE o.endpoint = e.id AND o.state = 'pending' AND o.last_error <> ''
+        ORDER BY o.due_us LIMIT 1) AS last_error,
+       coalesce((SELECT jsonb_agg(jsonb_build_object('what', s.what, 'period', s.period, 'from_us', s.from_us,
+                                                     'through_us', s.through_us) ORDER BY s.what, s.period)
+                 FROM subscription s WHERE s.endpoint = e.id), '[]') AS subscriptions
+FROM endpoint e LEFT JOIN endpoint f ON f.id = e.fallback ORDER BY e.name

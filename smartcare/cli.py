@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from smartcare import settings
+from smartcare import endpoint, settings
 
 Arguments = argparse.Namespace
 
@@ -99,24 +99,7 @@ def _declare_register(commands: Any) -> None:
     claim.add_argument("--assessment", default="", help="reference of the impact assessment (face terminals)")
     claim.set_defaults(run=_claim)
 
-    endpoint = commands.add_parser("endpoint", help="推送目标 where alerts are pushed").add_subparsers(
-        required=True, metavar="ACTION"
-    )
-    add = endpoint.add_parser(
-        "add", help="add an endpoint or declare it anew; secret: SMARTCARE_PLATFORM_SECRET, else the one it has, else a new one"
-    )
-    add.add_argument("name")
-    add.add_argument("url")
-    add.add_argument("--kind", choices=["webhook", "dingtalk", "feishu", "wecom"], default="webhook")
-    add.add_argument("--signer", choices=["standard", "hmac-sm3", "zwdd", "md5"], default="standard", help="of a webhook")
-    add.add_argument("--key-id", default="", help="apiKey or appKey, where the signer has one")
-    add.add_argument("--mapping", type=Path, metavar="FILE", help="YAML that turns our alert into the platform's own body")
-    add.add_argument("--success", default="", metavar="RULE", help="what a 2xx answer must say, like '$.code == 0'")
-    add.add_argument("--field", action="append", metavar="NAME", help="only this field may leave, like site.code; repeatable")
-    add.set_defaults(run=_endpoint)
-    trial = endpoint.add_parser("try", help="试运行 show the request that the newest alert would make, and send nothing")
-    trial.add_argument("name")
-    trial.set_defaults(run=_try)
+    endpoint.declare(commands, _say)
 
 
 def _declare_people(commands: Any) -> None:
@@ -262,43 +245,6 @@ def _claim(a: Arguments) -> int:
     with _connect() as conn:
         claim(conn, a.gateway, a.identity, a.device_class, a.place, now_us(), assessment=a.assessment)
         _say(f"已认领 claimed {a.identity} → {a.place}")
-    return 0
-
-
-def _endpoint(a: Arguments) -> int:
-    from api.endpoints import Endpoint, find, register
-    from api.signers import Signer
-    from api.signing import generate_secret
-
-    with _connect() as conn:
-        known = find(conn, a.name)
-        same = known is not None and (known.kind, known.signer) == (a.kind, a.signer)
-        secret = os.environ.get("SMARTCARE_PLATFORM_SECRET") or (known.secret if known and same else "")
-        made = "" if secret or a.kind != "webhook" or a.signer not in ("standard", "hmac-sm3") else generate_secret()
-        to = Endpoint(
-            name=a.name,
-            url=a.url,
-            secret=secret or made,
-            kind=a.kind,
-            signer=Signer(a.signer),
-            key_id=a.key_id,
-            mapping=a.mapping.read_text("utf-8") if a.mapping else "",
-            fields=tuple(a.field) if a.field else None,
-            success=a.success,
-        )
-        register(conn, to)
-    _say(f"已登记 registered {a.name}" + (f"\n密钥 secret: {made}" if made else ""))
-    _say(f"出口白名单 allow it with SMARTCARE_OUTGOING\n试运行 look at a request: smartcare endpoint try {a.name}")
-    return 0
-
-
-def _try(a: Arguments) -> int:
-    from api.endpoints import dry_run
-    from gateway.clock import now_us
-
-    found = settings.load()
-    with _connect() as conn:
-        _say(dry_run(conn, a.name, found.public_url or f"http://{found.host}:{found.port}", now_us()))
     return 0
 
 

@@ -66,6 +66,7 @@ CREATE TABLE subscription (                                       -- what data a
     period      text NOT NULL CHECK (period IN ('hour', 'day')),
     mapping     text NOT NULL DEFAULT '',                         -- YAML, see api/mapping.py; '': our own JSON
     fields      text[],                                           -- what of the data may leave; NULL: all of it
+    from_us     bigint NOT NULL,                                  -- periods that begin earlier are not sent
     through_us  bigint NOT NULL,                                  -- periods that ended by then have been made
     UNIQUE (endpoint, what, period)
 );
@@ -98,6 +99,7 @@ ALTER TABLE outbox
     ADD CONSTRAINT outbox_period_version UNIQUE (period, version, endpoint);
 DROP INDEX outbox_due;
 CREATE INDEX outbox_due ON outbox (endpoint, (period IS NOT NULL), due_us, id) WHERE state = 'pending';  -- alerts before data
+CREATE INDEX outbox_dead ON outbox (endpoint) WHERE state = 'dead';
 CREATE INDEX outbox_leased ON outbox (endpoint) WHERE leased_until_us > 0;
 
 CREATE TABLE disclosure (                                         -- what left, to whom, when; no person's data; kept three years
