@@ -192,7 +192,7 @@ class Intake:
             body = BadBody(poison)
         if not isinstance(body, Body):
             ids = {"gateway": gateway.id, "stream": header.stream, "seq": header.seq}
-            reason = "poison" if poison else BadBody.reason
+            reason = "poison" if poison else (body or BadBody).reason
             plan.quarantined.append(
                 Quarantined(topic=message.topic, reason=reason, detail=str(body), data=message.payload, **ids),
             )

@@ -195,7 +195,36 @@ SELECT pg_try_advisory_lock(%(space)s, %(shard)s)
 
 -- name: raise_epoch
 -- At least the present second, so that a database restored from a backup begins above every epoch that gateways have seen.
-UPDATE shard SET epoch = greatest(epoch + 1, extract(epoch FROM clock_timestamp())::bigint), owner = %(owner)s WHERE id = %(shard)s RETURNING epoch, pos, analysed
+-- The last column: whoever had it before, and is not us, has not given it back.
+UPDATE shard SET epoch = greatest(shard.epoch + 1, extract(epoch FROM clock_timestamp())::bigint), owner = %(owner)s
+FROM (SELECT id, owner FROM shard WHERE id = %(shard)s) AS last
+WHERE shard.id = last.id
+RETURNING shard.epoch, shard.pos, shard.analysed, last.owner NOT IN ('', %(owner)s)
+
+-- name: give_back
+-- Of these shards, those that nobody has taken since.
+UPDATE shard SET owner = ''
+FROM unnest(%(shard)s::smallint[], %(epoch)s::bigint[]) AS mine (id, epoch)
+WHERE shard.id = mine.id AND shard.epoch = mine.epoch
+
+-- name: blame
+-- What the last owner of these shards had in hand: if it was a single message, that one is the more suspicious.
+UPDATE suspect SET deaths = deaths + (in_hand = 1)::int, in_hand = 0 WHERE shard = ANY(%(shards)s) AND in_hand > 0
+
+-- name: suspects
+SELECT key, deaths FROM suspect WHERE shard = ANY(%(shards)s)
+
+-- name: note
+INSERT INTO suspect (shard, key, in_hand)
+SELECT shard, key, %(together)s FROM unnest(%(shard)s::smallint[], %(key)s::bytea[]) AS now (shard, key)
+ON CONFLICT (shard, key) DO UPDATE SET in_hand = EXCLUDED.in_hand
+
+-- name: let_go
+UPDATE suspect SET in_hand = 0 WHERE shard = ANY(%(shards)s) AND in_hand > 0
+
+-- name: strike_out
+DELETE FROM suspect USING unnest(%(shard)s::smallint[], %(key)s::bytea[]) AS done (shard, key)
+WHERE suspect.shard = done.shard AND suspect.key = done.key AND suspect.deaths < %(deadly)s
 
 -- name: lock_shards
 -- In the order of ids, so that two workers cannot wait for each other.

@@ -22,12 +22,16 @@ ALL = range(64)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owned:
-    """A shard when it was taken: its new epoch, the position of its last T1, and how far it was analysed."""
+    """A shard when it was taken: its new epoch, the position of its last T1, how far it was analysed.
+
+    left: its last owner was another process and has not given it back.
+    """
 
     shard: int
     epoch: int
     pos: int
     analysed: int
+    left: bool = False
 
 
 class Shards:
@@ -51,7 +55,7 @@ class Shards:
                 if locked and locked[0]:
                     raised = self.conn.execute(QUERIES["raise_epoch"], {"shard": shard, "owner": self.owner}).fetchone()
                     assert raised is not None, f"there is no shard {shard}"
-                    taken.append(Owned(shard=shard, epoch=raised[0], pos=raised[1], analysed=raised[2]))
+                    taken.append(Owned(shard=shard, epoch=raised[0], pos=raised[1], analysed=raised[2], left=raised[3]))
         except psycopg.OperationalError as e:
             raise ShardsLost(f"the connection that holds the shards broke: {e}") from e
         self.owned |= {o.shard: o for o in taken}
@@ -66,8 +70,10 @@ class Shards:
 
     def close(self) -> None:
         """Give all shards back, at once if the connection still lives."""
+        mine = {"shard": list(self.owned), "epoch": [o.epoch for o in self.owned.values()]}
         self.owned.clear()
         with contextlib.suppress(psycopg.OperationalError):
+            self.conn.execute(QUERIES["give_back"], mine)
             self.conn.execute("SELECT pg_advisory_unlock_all()")
         self.conn.close()
 

@@ -20,11 +20,12 @@ from gateway.clock import HOUR_US, SECOND_US, now_us
 from gateway.crashpoint import crashpoint
 from ingest import snapshot as register
 from ingest.broker import BrokerAway, Link, connected
+from ingest.caution import Caution
 from ingest.columns import Batch, BlindSpan
 from ingest.errors import IngestError
 from ingest.inputs import Inputs, decode, encode
 from ingest.intake import Intake, Plan, Reply
-from ingest.reading import Arrival, Message, read
+from ingest.reading import Arrival, Message
 from ingest.shards import ALL, Owned, Shards
 from ingest.store.queries import Queries
 from ingest.store.schema import ensure_partitions
@@ -49,7 +50,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerConfig:
-    """lost_after_s: silence after which a gateway is lost. shards: those to take as far as they are free."""
+    """lost_after_s: silence after which a gateway is lost. shards: those to take as far as they are free.
+
+    owner: a name that no other process has or will have.
+    """
 
     database_url: str
     mqtt_url: str
@@ -137,23 +141,27 @@ class _Session:
     async def _read(self, store: "_Store") -> None:
         await self.owning.wait()  # what is for nobody's shards is not read
         while True:
-            await self.arrivals.put(await asyncio.to_thread(read, await self._gather(), store.shards.owned))
+            for portion in store.caution.portions(await self._gather(), now_us()):
+                await self.arrivals.put(await asyncio.to_thread(store.caution.read, portion, store.shards.owned))
+                if store.caution.careful:
+                    await self.arrivals.join()
+                    await asyncio.to_thread(store.caution.stored, portion)
 
-    async def _next(self, idle_s: float) -> list[Arrival]:
-        """Return what was read next, nothing when nothing came for a while."""
+    async def _next(self, idle_s: float) -> list[Arrival] | None:
+        """Return what was read next, None when nothing came for a while."""
         try:
             async with asyncio.timeout(idle_s):
                 return await self.arrivals.get()
         except TimeoutError:
-            return []
+            return None
 
     async def _write(self, store: "_Store") -> None:
         idle_s = min(IDLE_S, self.config.lost_after_s / 10)
         owned: dict[int, Owned] | None = None
-        arrivals: list[Arrival] = []
+        arrivals: list[Arrival] | None = None
         while True:
             interrupted, self.interrupted = self.interrupted or self.link is None, False
-            batches, replies = await asyncio.to_thread(store.cycle, arrivals, now_us(), interrupted)
+            batches, replies = await asyncio.to_thread(store.cycle, arrivals or [], now_us(), interrupted)
             if owned != store.shards.owned:
                 owned = dict(store.shards.owned)
                 self.ready(owned)
@@ -163,6 +171,8 @@ class _Session:
             crashpoint("ingest.answer")
             self._publish(replies)
             crashpoint("ingest.answered")
+            if arrivals is not None:
+                self.arrivals.task_done()
             arrivals = await self._next(idle_s)
 
     def _publish(self, replies: list[Reply]) -> None:
@@ -183,6 +193,7 @@ class _Store:
         except psycopg.Error:
             self.shards.close()
             raise
+        self.caution = Caution(config.database_url)
         self.intake = Intake(self.shards.owned, round(config.lost_after_s * SECOND_US), now)
         self._told: dict[int, Inputs] = {}
         self._due: dict[int, tuple[int, bytes]] = {}
@@ -190,6 +201,7 @@ class _Store:
 
     def close(self) -> None:
         """Give the shards back."""
+        self.caution.close()
         self.t1.close()
         self.shards.close()
 
@@ -259,6 +271,7 @@ class _Store:
         if now >= self._shards_due_us:
             self.shards.check()
             taken = self.shards.take(self.wanted)
+            self.caution.taken(taken, now)
             crashpoint("ingest.taken")
             self._shards_due_us = now + SHARDS_EVERY_US
         if taken or now >= self._register_due_us:

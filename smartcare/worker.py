@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import socket
 from collections.abc import Callable, Mapping
 
@@ -25,7 +26,7 @@ async def run(settings: Settings, engine_factory: Callable[[], Detects] = Engine
         database_url=settings.database_url,
         mqtt_url=settings.mqtt_url,
         lost_after_s=settings.lost_after_s,
-        owner=f"{socket.gethostname()}:{os.getpid()}",
+        owner=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
     )
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(ingest.run(config, runner.offer, ready), name="ingest")

@@ -11,12 +11,13 @@ from smartcare.embedded.nats import DEVICE_BUS, WORKER
 
 
 class Mosquitto:
-    """One Mosquitto in `folder` with the same face as `smartcare.embedded.nats.Broker`."""
+    """One Mosquitto in `folder` with the same face as `smartcare.embedded.nats.Broker`. limits: "" for its defaults."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limits: str = "max_queued_messages 100000\nmax_inflight_messages 200\n") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.port, self.log = folder, process.free_port(), folder / "mosquitto.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.limits = limits
         self._secrets: dict[str, str] = {WORKER: secrets.token_urlsafe(32), DEVICE_BUS: secrets.token_urlsafe(32)}
         self._shards: dict[str, int] = {}
 
@@ -34,6 +35,10 @@ class Mosquitto:
         self._shards[code] = shard
         return self._secrets.setdefault(code, secrets.token_urlsafe(32))
 
+    def adopt(self, user: str, secret: str) -> None:
+        """Know a user by the secret that another broker has given out; before the start."""
+        self._secrets[user] = secret
+
     def start(self) -> None:
         """Write the configuration, start, wait until it accepts connections."""
         acl = [f"user {WORKER}", "topic read care/v1/+/+/up", "topic write care/v1/+/+/down"]
@@ -48,7 +53,7 @@ class Mosquitto:
         config = self.folder / "mosquitto.conf"
         config.write_text(
             f"listener {self.port} 127.0.0.1\nuser root\nallow_anonymous false\npassword_file {passwords}\n"
-            f"acl_file {self.folder / 'acl'}\nmax_queued_messages 100000\nmax_inflight_messages 200\n"
+            f"acl_file {self.folder / 'acl'}\n{self.limits}"
         )
         program = self.program()
         assert program is not None

@@ -14,12 +14,20 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from tests.faults import kills, load
+from tests.faults import breakages, kills, load
 from tests.faults.campaign import Campaign, judge, settle
 from tests.faults.stage import Stage
 
 PHASES: dict[str, Callable[[Campaign], None]] = {
     "kills": kills.kill_at_random,
+    "crash-points": kills.crash_everywhere,
+    "links": breakages.break_links,
+    "unknown-commit": breakages.commit_with_unknown_outcome,
+    "database-away": breakages.database_away,
+    "stopped": breakages.standing_still,
+    "emptied": breakages.broker_emptied,
+    "mosquitto": breakages.mosquitto_at_its_limits,
+    "disks": breakages.disks_full,
 }
 
 

@@ -6,6 +6,7 @@ One decision: disks that can be filled are tmpfs mounts in a mount namespace of 
 campaign, nothing stays mounted.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -97,7 +98,7 @@ class Stage(Stack):
             self.devices.kill()
             self.devices.wait()
         for w in self.supervisor.watched:
-            self.resume(w.name)
+            self.signal_all(w.name, signal.SIGCONT)
         super().stop()
 
     # ------------------------------------------------------------------ addresses
@@ -151,19 +152,19 @@ class Stage(Stack):
         watched.child.process.wait()
         watched.due = time.monotonic() + seconds
 
-    def signal_all(self, name: str, number: signal.Signals) -> None:
-        """Signal a process and all its children."""
+    def runs(self, name: str) -> bool:
+        """Tell whether a process runs."""
         child = self.watched(name).child.process
-        if child is not None and child.poll() is None:
-            os.killpg(child.pid, number)
+        return child is not None and child.poll() is None
 
-    def pause(self, name: str) -> None:
-        """SIGSTOP."""
-        self.signal_all(name, signal.SIGSTOP)
-
-    def resume(self, name: str) -> None:
-        """SIGCONT."""
-        self.signal_all(name, signal.SIGCONT)
+    def signal_all(self, name: str, number: signal.Signals) -> None:
+        """Signal a process and all its children, which for PostgreSQL are in groups of their own."""
+        child = self.watched(name).child.process
+        if child is None or child.poll() is not None:
+            return
+        for pid in (child.pid, *_children(child.pid)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def rearm(self, name: str, crash_at: str) -> None:
         """Let a program of ours crash at a named point once it is started again; "" for nowhere."""
@@ -196,6 +197,15 @@ class Stage(Stack):
         """Return the honest platform's ledger in the hostile one's words."""
         for entry in self.received():
             yield entry | {"taken": entry["verified"] and entry["answered"] == 200}
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1]) == parent:
+                found.append(int(entry.name))
+    return found
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

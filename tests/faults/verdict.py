@@ -89,6 +89,10 @@ class Deliveries:
     changed: list[str] = field(default_factory=list)
 
 
+def _died_later(states: Mapping[tuple[int, int], str], alert: int, version: int) -> bool:
+    return any(state == "dead" and a == alert and v > version for (a, v), state in states.items())
+
+
 def judge_deliveries(stack: Stack, endpoint: str, received: Iterable[Mapping[str, Any]], owed: bool = True) -> Deliveries:
     """Every version is taken by the receiver, replaced by a newer one that was, or a dead letter; in order for each alert.
 
@@ -116,9 +120,7 @@ def judge_deliveries(stack: Stack, endpoint: str, received: Iterable[Mapping[str
         state = states.get((alert, version), "not in the outbox")
         if state == "not in the outbox" and not owed:
             continue
-        newer = max(taken[alert], default=0) > version or any(
-            states.get((alert, v)) == "dead" for v in range(version + 1, version + 9)
-        )
+        newer = not owed or max(taken[alert], default=0) > version or _died_later(states, alert, version)
         found.versions += 1
         found.delivered += state == "delivered"
         found.superseded += state == "superseded"
