@@ -5,14 +5,15 @@ One decision: a detector is a module with TABLES and `close(quarter, episodes)`;
 
 from collections.abc import Callable
 
+from analytics import residents
 from analytics.episodes import Episodes
 from analytics.quarters import TALLY, Quarter
 from analytics.state import Table, layout_of
 
-DETECTORS: tuple[Callable[[Quarter, Episodes], None], ...] = ()
+DETECTORS: tuple[Callable[[Quarter, Episodes], None], ...] = (residents.close,)
 """In the order in which they are asked: what explains comes before what would accuse."""
 
-TABLES: tuple[Table, ...] = (TALLY,)
+TABLES: tuple[Table, ...] = (TALLY, *residents.TABLES)
 
 LAYOUT = layout_of(TABLES)
 """Differs wherever a checkpoint would; a checkpoint of another layout is not read."""

@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics import quarters
+from analytics import quarters, residents
 from analytics.detectors import DETECTORS, LAYOUT, TABLES
 from analytics.episodes import Episodes
 from analytics.findings import Finding, Phase, Rule, Severity, SubjectKind
@@ -101,6 +101,7 @@ class Shard:
         for site in self.town.by_row:
             if self.memory.sites["started"][site.row] != NEVER:
                 found += self._watch(site).refresh()
+        found += residents.refresh(self.shard, self.memory, self.town)
         self.changed = set(range(len(self.memory.sites)))
         self._shown = np.zeros(len(self.memory.sites), np.int64)
         return found
@@ -267,7 +268,7 @@ class Shard:
             self._crowd(crowd)
         calm = ~slow
         sites["clock"][calm] = clocks[calm]
-        found: list[Finding] = []
+        found = residents.observe(self.shard, self.memory, self.town, rows)
         singles = rows[slow[rows["s"]]]
         remember(self.memory, singles[is_activity(singles)])
         for row in np.flatnonzero(slow).tolist():

@@ -84,6 +84,15 @@ TEXTS: dict[str, dict[str, str]] = {
         "zh": "告警 #{alert}（{what}）已通知 {told} 人，至今无人接手",
         "en": "Alert #{alert} ({what}): {told} told, nobody has taken it over",
     },
+    "absent_watch": {
+        "zh": "一位常来的老人 {days} 个开放日未到（平时约每 {every} 个开放日来一次，以往最长间隔 {longest} 个开放日），请留意",
+        "en": "A regular visitor has not come for {days} opening days (usually every {every}; longest gap so far {longest}): watch",
+    },
+    "absent_visit": {
+        "zh": "一位常来的老人 {days} 个开放日未到（平时约每 {every} 个开放日来一次，以往最长间隔 {longest} 个开放日，偶然如此每年约 {per_year} 次），请探访",
+        "en": "A regular visitor has not come for {days} opening days (usually every {every}; longest gap so far {longest}; by chance "
+        "about {per_year} times a year): visit them",
+    },
     "lost": {
         "zh": "自 {since} 起收不到网关 {gateway}，{covers}看不见",
         "en": "Gateway {gateway} not heard since {since}; cannot see {covers}",
@@ -111,6 +120,10 @@ ENDED: dict[str, dict[str, str]] = {
     "heard": {"zh": "设备已恢复", "en": "device is back"},
     "heard_before": {"zh": "补到的数据表明设备当时在线", "en": "late data shows that the device was there"},
     "closure": {"zh": "当日已登记停业", "en": "a closure was entered"},
+    "seen": {"zh": "老人已到中心", "en": "seen at the centre"},
+    "seen_before": {"zh": "补到的数据表明老人当时来过", "en": "late data shows that they had come"},
+    "explained": {"zh": "已登记停业或外出", "en": "a closure or an announced absence was entered"},
+    "left": {"zh": "不再是本站点登记的老人", "en": "no longer a resident of this site's register"},
     "removed": {"zh": "设备已移除", "en": "device was removed"},
 }
 

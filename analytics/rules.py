@@ -96,9 +96,17 @@ class ResidentAbsent:
     """A regular visitor stays away for longer than their own rhythm allows."""
 
     visits: float = 5
-    """Visits below which nobody is called regular."""
-    per_year: float = 1.0
-    """False visit tasks per person and year that the limit is set for."""
+    """Days with a visit below which nobody is called regular."""
+    days: float = 3
+    """Opening days missed below which nobody is sent; one less to watch, two more to be urgent."""
+    per_year: float = 0.5
+    """How often a year chance may send someone to a person: a rarer gap is a visit task. Less where staff are few."""
+    watch_times: float = 4
+    """The same to watch, as a multiple."""
+    urgent_times: float = 0.1
+    """The same to be urgent."""
+    seeing: float = 0.9
+    """Share of a day's open quarters of an hour in which a terminal must have been seeing for the day to count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

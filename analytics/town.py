@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from analytics.calendars import Calendar
 from analytics.findings import SubjectKind
+from analytics.people import People, compile_people
 from analytics.rules import Rules, compile_rules, minutes
 from analytics.state import DEVICE, FAMILIES, NEVER, SITE, UNKNOWN, Memory, Table
 from ingest.inputs import DeviceInput, GatewayInput, Inputs, PlaceInput, SiteInput, decode
@@ -48,6 +49,7 @@ class Town:
     """Places where people are counted now, or were; by the row of their tables."""
     place_row: NDArray[np.int64]
     """Place id → row in `counting`."""
+    people: People
 
     def subject(self, memory: Memory, kind: SubjectKind, row: int) -> tuple[int, int]:
         """Return the register id of a table's row, and the id of its site."""
@@ -55,6 +57,8 @@ class Town:
             return self.by_row[row].input.id, self.by_row[row].input.id
         if kind is SubjectKind.DEVICE:
             return self.devices[row].id, self.places[self.devices[row].place].site
+        if kind is SubjectKind.PERSON:
+            return self.people.residents[row].id, self.people.residents[row].site
         return self.counting[row].id, self.counting[row].site
 
     def device(self, device_id: int) -> int:
@@ -87,7 +91,10 @@ def compile_town(memory: Memory, tables: Iterable[Table] = ()) -> Town:
             served.setdefault(device.gateway, []).append(site.row)
     counted = {d.place for d in mounted if d.family == "counter"} | _known_places(memory, tables)
     counting = [p for p in inputs.places if p.id in counted]
+    rows = {s.id: row for row, s in enumerate(inputs.sites)}
+    people = compile_people(inputs, rows, {d.id: row for row, d in enumerate(mounted)})
     ids = {
+        SubjectKind.PERSON: [p.id for p in people.residents],
         SubjectKind.SITE: [s.id for s in inputs.sites],
         SubjectKind.DEVICE: [d.id for d in mounted],
         SubjectKind.PLACE: [p.id for p in counting],
@@ -104,6 +111,7 @@ def compile_town(memory: Memory, tables: Iterable[Table] = ()) -> Town:
         device_row=_table({d.id: row for row, d in enumerate(mounted)}),
         counting=counting,
         place_row=_table({p.id: row for row, p in enumerate(counting)}),
+        people=people,
     )
 
 

@@ -15,7 +15,7 @@ from analytics.findings import Finding, Phase, Rule
 from gateway.clock import HOUR_US, MINUTE_US, SECOND_US
 from gateway.events import NO_FLAGS, Flag, Kind
 from ingest.columns import COLUMNS, Batch, BlindSpan, Coverage, Liveness
-from ingest.inputs import DeviceInput, GatewayInput, Inputs, PlaceInput, SiteInput, encode
+from ingest.inputs import DeviceInput, GatewayInput, Inputs, PersonInput, PlaceInput, SiteInput, encode
 
 ZONE = "Asia/Shanghai"
 WEEK = {d: [("08:00", "17:00")] for d in ("mon", "tue", "wed", "thu", "fri")} | {"sat": [], "sun": []}
@@ -46,7 +46,12 @@ def site_input(**changes: Any) -> SiteInput:
 
 
 def inputs(
-    gateways: dict[int, int] | None = None, *, version: int = 1, alive_us: dict[int, int] | None = None, **site: Any
+    gateways: dict[int, int] | None = None,
+    *,
+    version: int = 1,
+    alive_us: dict[int, int] | None = None,
+    persons: list[PersonInput] | None = None,
+    **site: Any,
 ) -> Inputs:
     """The register: `gateways` maps each device to the gateway it is behind (default: a door alone, behind gateway 1)."""
     behind = {DOOR: 1} if gateways is None else gateways
@@ -70,6 +75,7 @@ def inputs(
             for d, g in behind.items()
         ],
         gateways=[GatewayInput(id=g, code=f"gw-{g}") for g in sorted(set(behind.values()))],
+        persons=persons or [],
     )
 
 
@@ -172,9 +178,11 @@ class Day:
         """The counter counts people in."""
         return self.happens(self.row(COUNTER, Kind.COUNT_TOTAL, t=t, d_in=people, flags=flags))
 
-    def passes(self, *, t: str = "", flags: Flag = NO_FLAGS) -> Self:
-        """Someone shows their face to the terminal."""
-        return self.happens(self.row(TERMINAL, Kind.PASSAGE, t=t, a=1, flags=flags))
+    def passes(self, *, t: str = "", flags: Flag = NO_FLAGS, person: int = 0) -> Self:
+        """Someone shows their face to the terminal, by default someone it does not link to a person."""
+        row = self.row(TERMINAL, Kind.PASSAGE, t=t, a=1, flags=flags)
+        row["person"] = person
+        return self.happens(row)
 
     def alive(self, *devices: int, t: str = "") -> Self:
         """Signs of life."""
