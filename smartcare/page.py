@@ -1,8 +1,9 @@
-"""The `api` process: page, REST and live stream in one server, delivery and data periods beside it."""
+"""The `api` process: page, REST and live stream in one server; telling people, delivery and data periods beside it."""
 
 import asyncio
 from urllib.parse import urlsplit
 
+from analytics import telling
 from api import data, delivery
 from api.serve import server
 from api.settings import ApiSettings
@@ -10,7 +11,7 @@ from smartcare.settings import Settings
 
 
 async def run(settings: Settings) -> None:
-    """Serve until a signal; the delivery and the making of data periods stop with the server."""
+    """Serve until a signal; what runs beside the server stops with it."""
     public = settings.public_url or f"http://{settings.host}:{settings.port}"
     config = ApiSettings(
         database_url=settings.database_url,
@@ -20,8 +21,11 @@ async def run(settings: Settings) -> None:
     )
     async with asyncio.TaskGroup() as tasks:
         leaving = delivery.DeliverySettings(allow=settings.outgoing, public_url=public)
-        sending = tasks.create_task(delivery.run(settings.database_url, leaving), name="api.delivery")
-        making = tasks.create_task(data.run(settings.database_url), name="api.data")
+        beside = [
+            tasks.create_task(telling.run(settings.database_url), name="analytics.telling"),
+            tasks.create_task(delivery.run(settings.database_url, leaving), name="api.delivery"),
+            tasks.create_task(data.run(settings.database_url), name="api.data"),
+        ]
         await server(config, settings.host, settings.port).serve()
-        sending.cancel()
-        making.cancel()
+        for task in beside:
+            task.cancel()
