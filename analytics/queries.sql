@@ -178,7 +178,7 @@ SELECT pg_notify('smartcare', '')
 
 -- name: scored_alerts
 -- Alerts as a simulator's ledger names them; what was taken back is none.
-SELECT a.rule, s.code AS site, a.episode AS since_us, a.begin_us, coalesce(a.end_us, 4611686018427387904) AS end_us,
+SELECT a.rule, s.code AS site, a.episode AS since_us, a.begin_us,
        CASE a.subject_kind WHEN 'site' THEN s.code WHEN 'place' THEN s.code || '/' || p.code WHEN 'device' THEN d.identity
                            WHEN 'gateway' THEN g.code ELSE encode(n.token, 'hex') END AS subject
 FROM alert a

@@ -1,7 +1,7 @@
 """How well alerts match what really happened: precision, recall and delay per rule, against a simulator's ledger.
 
-One decision: matching asks for the same rule, the right subject and overlapping times, nothing else. An alert that is a
-consequence of another incident (its `also`) counts neither as right nor as wrong.
+One decision: matching asks for the same rule, the right subject and a time within the incident's, nothing else. An alert
+that is a consequence of another incident (its `also`) counts neither as right nor as wrong.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,14 +31,16 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """An alert as far as it is scored. since_us: begin of what it is about. subject: as the ledger names it."""
+    """An alert as far as it is scored. since_us: begin of what it is about. subject: as the ledger names it.
+
+    When it ends is not asked: one that never ends would be right about everything that comes.
+    """
 
     rule: str
     subject: str
-    site: str
+    site: str | None
     since_us: int
     begin_us: int
-    end_us: int = NEVER_US
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,31 +85,18 @@ class Quiet:
     disturbed: int
 
 
-def read_truth(lines: Iterable[bytes]) -> list[Truth]:
-    """Read a ledger. Raises msgspec.ValidationError or DecodeError."""
-    return [msgspec.json.decode(line, type=Truth) for line in lines if line.strip()]
-
-
-def read_alerts(lines: Iterable[bytes]) -> list[Alert]:
-    """Read alerts, one JSON object a line. Raises msgspec.ValidationError or DecodeError."""
-    return [msgspec.json.decode(line, type=Alert) for line in lines if line.strip()]
-
-
 def alerts_of(findings: Iterable[Finding], codes: Mapping[str, Mapping[int, str]]) -> list[Alert]:
     """Fold findings into alerts; what was taken back is none. codes: subject kind → id → what the ledger calls it."""
     open_ones: dict[tuple[str, str, int, int], Alert] = {}
     for f in findings:
         key = (f.rule, f.subject_kind, f.subject, f.episode)
-        known = open_ones.get(key)
         if f.phase is Phase.RETRACT:
             open_ones.pop(key, None)
-        elif f.phase is Phase.BEGIN and known is None:
+        elif f.phase is Phase.BEGIN and key not in open_ones:
             site = codes["site"].get(f.site, "")
             open_ones[key] = Alert(
                 rule=f.rule, subject=codes[f.subject_kind][f.subject], site=site, since_us=f.episode, begin_us=f.at_us
             )
-        elif f.phase is Phase.END and known is not None:
-            open_ones[key] = msgspec.structs.replace(known, end_us=f.at_us)
     return list(open_ones.values())
 
 
@@ -137,8 +126,8 @@ def _verdict(alert: Alert, truths: Sequence[Truth]) -> str:
 
 
 def _together(alert: Alert, truth: Truth) -> bool:
-    begin = min(alert.since_us, alert.begin_us)
-    return begin <= truth.end_us + TOLERANCE_US and truth.begin_us - TOLERANCE_US <= alert.end_us
+    since_us = min(alert.since_us, alert.begin_us)
+    return since_us <= truth.end_us + TOLERANCE_US and truth.begin_us - TOLERANCE_US <= alert.begin_us
 
 
 def _finds(alert: Alert, truth: Truth) -> bool:

@@ -12,17 +12,15 @@ from random import Random
 
 from firmware_sim.device import Fault, Hold, Input, Toggle, Trouble
 from firmware_sim.habits import Visit, windows
-from firmware_sim.people import local_us
+from firmware_sim.people import ROUND_THE_CLOCK_US, local_us
 from firmware_sim.plot import Line, Plot, Power, Switch
 from firmware_sim.town import Site
 from firmware_sim.truth import Truth
 from gateway.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 
 Span = tuple[int, int]
-ROUND_THE_CLOCK_US = 16 * HOUR_US
 QUIET = ("no_activity", "closed_early", "unusual_footfall", "resident_absent")
 """What an empty house may lead to besides."""
-WITHIN_US = 45 * MINUTE_US
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

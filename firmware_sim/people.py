@@ -16,6 +16,7 @@ from gateway.clock import HOUR_US, MINUTE_US, SECOND_US
 
 EARLIEST_MIN, LATEST_MIN = 7 * 60 + 30, 17 * 60 + 30
 """Residents and visitors come by day, also where a site is open round the clock."""
+ROUND_THE_CLOCK_US = 16 * HOUR_US
 VISITORS_PER_H = {"centre": 4.0, "station": 3.0, "point": 2.5, "mutual_aid": 2.0}
 _CURVE = (0.9, 1.5, 1.3, 1.2, 0.7, 0.6, 1.1, 1.2, 0.8, 0.5)  # visitors over the tenths of an opening day
 RAIN, RAIN_KEEPS, HOLIDAY_KEEPS = 0.2, 0.75, 0.6
@@ -78,6 +79,7 @@ class People:
             if not any(h.role == "staff" for h in self.habits(site)):
                 found += _staff(rng, _CARETAKER, opens_us, closes_us)
             found += self._visitors(rng, site, span, self.keeps(day))
+            found += _rounds(rng, opens_us, closes_us) if closes_us - opens_us >= ROUND_THE_CLOCK_US else ()
         return tuple(sorted(found, key=lambda v: v.arrive_us))
 
     def _visitors(self, rng: Random, site: Site, span: tuple[int, int], keeps: float) -> list[Visit]:
@@ -134,14 +136,14 @@ def _habit(rng: Random, local_id: str, n: int, people: int) -> Habit:
 
 
 def _by_day(site: Site, day: date, opens_us: int, closes_us: int) -> tuple[int, int]:
-    if closes_us - opens_us < 16 * HOUR_US:
+    if closes_us - opens_us < ROUND_THE_CLOCK_US:
         return opens_us, closes_us
     return local_us(day, EARLIEST_MIN, site.zone), local_us(day, LATEST_MIN, site.zone)
 
 
 def _staff(rng: Random, habit: Habit, opens_us: int, closes_us: int) -> list[Visit]:
     """Staff come before opening and leave after closing; round the clock they change three times a day."""
-    if closes_us - opens_us >= 16 * HOUR_US:
+    if closes_us - opens_us >= ROUND_THE_CLOCK_US:
         shifts = [(opens_us + h * HOUR_US, opens_us + (h + 8) * HOUR_US) for h in (0, 8, 16)]
     else:
         shifts = [(opens_us, closes_us)]
@@ -154,6 +156,15 @@ def _staff(rng: Random, habit: Habit, opens_us: int, closes_us: int) -> list[Vis
         )
         for a, b in shifts
     ]
+
+
+def _rounds(rng: Random, opens_us: int, closes_us: int) -> list[Visit]:
+    """Where there are beds, someone walks through the house by night as by day (查房)."""
+    found, at = [], opens_us + rng.uniform(10, 40) * MINUTE_US
+    while at < closes_us:
+        found.append(Visit(arrive_us=int(at), leave_us=int(at + rng.uniform(2, 6) * MINUTE_US), local_id=None))
+        at += rng.uniform(35, 80) * MINUTE_US
+    return found
 
 
 def _resident(rng: Random, habit: Habit, span: tuple[int, int]) -> list[Visit]:

@@ -41,8 +41,8 @@ class Pace:
 
 LIVELY = Pace(door_us=PAST_REPEAT_US, counter_us=REPORT_US, terminal_us=HEARTBEAT_US)
 """For people who look on."""
-PLAIN = Pace(door_us=HOUR_US, counter_us=10 * MINUTE_US, terminal_us=2 * MINUTE_US)
-"""As installed."""
+PLAIN = Pace(door_us=HOUR_US, counter_us=10 * MINUTE_US, terminal_us=4 * MINUTE_US)
+"""As installed, where traffic costs money."""
 SILENT = Pace(door_us=None, counter_us=None, terminal_us=HEARTBEAT_US)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from firmware_sim.bus import Bus
 from firmware_sim.face import FaceTerminal
 from firmware_sim.ledger import Ledger
-from firmware_sim.play import Demonstration, Play, Said
+from firmware_sim.play import Demonstration, Play, Said, Script
 from firmware_sim.town import Town
 from firmware_sim.zigbee import BRIDGE_OFFLINE, BRIDGE_ONLINE
 from gateway.clock import SECOND_US, now_us
@@ -41,6 +41,7 @@ async def run(
     town: Town,
     bus_url: str,
     *,
+    script: Script | None = None,
     backlog_us: int = 0,
     ledger: Path | None = None,
     rate: float | None = None,
@@ -49,11 +50,13 @@ async def run(
 ) -> Summary:
     """Simulate `town` on the bus at `bus_url` (mqtt://user:password@host:port).
 
-    Without `rate`: publish the past `backlog_us`, then go on for `stop_after_s` seconds or until cancelled. With `rate`:
-    that many observations a second, `count` in all, then wait until broker and terminals have everything acknowledged.
+    script: what happens, if not the demonstration. Without `rate`: publish the past `backlog_us`, then go on for
+    `stop_after_s` seconds or until cancelled. With `rate`: that many observations a second, `count` in all, then wait until
+    broker and terminals have everything acknowledged.
     """
     started = now_us()
-    script = Demonstration(town, started) if rate is None else None
+    if script is None and rate is None:
+        script = Demonstration(town, started)
     play = Play(town, script, from_us=started - backlog_us, qos=1 if ledger else 0)
     with Ledger(ledger) if ledger else nullcontext() as book:
         stage = _Stage(play, Bus(bus_url), book)

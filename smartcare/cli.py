@@ -76,6 +76,28 @@ def _declare_running(commands: Any) -> None:
     sim.add_argument("--ledger", type=Path, help="write every observation here, fsynced, before it is published")
     sim.set_defaults(run=_sim)
 
+    score = commands.add_parser("score", help="评分 precision, recall and delay of alerts against a simulator's truth")
+    score.add_argument("--truth", required=True, type=Path, metavar="LEDGER", help="written by `python -m firmware_sim --truth`")
+    alerts = score.add_mutually_exclusive_group(required=True)
+    alerts.add_argument("--from-db", action="store_true", help="the alerts in the database")
+    alerts.add_argument("--alerts", type=Path, metavar="FILE", help="alerts as JSON lines: rule, subject, site, *_us")
+    score.add_argument("--json", type=Path, metavar="FILE", help="write the figures too")
+    score.set_defaults(run=_score)
+
+    replay = commands.add_parser("replay", help="回放 what rules would have raised over stored history")
+    replay.add_argument("--from", required=True, dest="since", metavar="DATE", help="YYYY-MM-DD or YYYY-MM-DDTHH:MM, in --zone")
+    replay.add_argument("--to", required=True, metavar="DATE", help="end of the span, not included")
+    replay.add_argument(
+        "--rules", type=Path, metavar="FILE", help="规则文件 YAML: default: {rule: {setting: number}}, sites: {CODE: …}"
+    )
+    replay.add_argument("--against", type=Path, metavar="FILE", help="rule file to compare with (default: the register's rules)")
+    replay.add_argument("--zone", default="Asia/Shanghai", help="zone of the dates (default Asia/Shanghai)")
+    replay.add_argument(
+        "--list", type=int, default=20, metavar="N", help="alerts shown that only one of them raises (default 20)"
+    )
+    replay.add_argument("--json", type=Path, metavar="FILE", help="write the alerts of both too")
+    replay.set_defaults(run=_replay)
+
     platform = commands.add_parser("platform", help="示例平台 a receiver that verifies signatures and keeps a ledger")
     platform.add_argument("--host", default="127.0.0.1")
     platform.add_argument("--port", type=int, default=8790)
@@ -211,6 +233,27 @@ def _sim(a: Arguments) -> int:
     return _forever(run(town, settings.load().bus_url, backlog_us=a.backlog_min * MINUTE_US, ledger=a.ledger))
 
 
+def _score(a: Arguments) -> int:
+    from smartcare import score
+
+    truths = score.read_truth(a.truth)
+    if a.from_db:
+        with _connect() as conn:
+            alerts = score.stored_alerts(conn)
+    else:
+        alerts = score.read_alerts(a.alerts)
+    _say(score.report(truths, alerts, a.json))
+    return 0
+
+
+def _replay(a: Arguments) -> int:
+    from smartcare import replay
+
+    with _connect() as conn:
+        _say(replay.run(conn, a))
+    return 0
+
+
 def _platform(a: Arguments) -> int:
     from api.platform import run
 
@@ -311,7 +354,13 @@ def _known() -> tuple[type[Exception], ...]:
     from smartcare.embedded.process import ServerError
 
     known: list[type[Exception]] = [psycopg.OperationalError, ServerError, OSError]
-    for module, name in (("smartcare.up", "AlreadyRunning"), ("ingest.errors", "IngestError"), ("api.errors", "ApiError")):
+    for module, name in (
+        ("smartcare.up", "AlreadyRunning"),
+        ("smartcare.score", "ScoreError"),
+        ("analytics.replay", "RuleSetError"),
+        ("ingest.errors", "IngestError"),
+        ("api.errors", "ApiError"),
+    ):
         if module in sys.modules:
             known.append(getattr(sys.modules[module], name))
     return tuple(known)

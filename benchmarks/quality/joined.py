@@ -3,7 +3,7 @@
     deliveries → codecs (one memory per gateway) → frames → gather, complete (as T1 does) → Batch
 
 One decision: everything that decides is the real thing (codecs, wire, `ingest.batch`, `ingest.counters`); only what has to
-survive (spool, database) is left out, and the log is asked by a set of keys. A batch is made every `SLICE_US`.
+survive (spool, database) is left out, and the log is asked by a set of keys. How often a batch is made changes nothing.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,7 +29,6 @@ from ingest.memory import Memory
 from ingest.snapshot import Consent, Gateway, Snapshot
 
 SHARD = 11
-SLICE_US = 5 * MINUTE_US
 LOST_AFTER_US = MINUTE_US
 FRAME_EVENTS = 500
 KEYS_KEPT_US = 8 * DAY_US
@@ -153,7 +152,8 @@ class _Box:
 class Joined:
     """All gateways of a scenario, and the ingest of their shard."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, slice_us: int = 5 * MINUTE_US) -> None:
+        self._slice_us = slice_us
         self.register = register(scenario.town.document, scenario.plot.closures, scenario.days)
         self._scenario = scenario
         self._codecs = codecs()
@@ -168,11 +168,13 @@ class Joined:
     def batches(self) -> Iterator[Batch]:
         """Yield what the analyzer gets, in order; the register comes first."""
         yield self._batch(inputs=encode(self.register.inputs))
-        end_us = self._scenario.from_us + SLICE_US
+        end_us = self._scenario.from_us + self._slice_us
         for item in play(self._scenario):
             while item.at_us > end_us:
                 yield self._slice(end_us)
-                end_us += SLICE_US
+                end_us += self._slice_us
+            if isinstance(item, Switch):  # what it had sent by then is in
+                yield self._slice(item.at_us)
             self._take(item)
         yield self._slice(end_us)
 
@@ -220,17 +222,18 @@ class Joined:
 
     def _slice(self, end_us: int) -> Batch:
         """Make the batch of everything that has reached the backend by `end_us`."""
-        frames: list[Accepted] = []
+        made: list[tuple[int, Header, bytes]] = []
         coverage, blind = [], []
         for box in self._boxes.values():
             if not box.reaches and not box.told_lost and end_us - box.away_us > LOST_AFTER_US:
                 box.told_lost = True
                 self._liveness.append(Liveness(gateway=box.id, alive=False, at_us=box.away_us + LOST_AFTER_US))
             if box.reaches:
-                frames += _frames(box, end_us)
+                made += _frames(box, end_us)
                 coverage.append(Coverage(gateway=box.id, stream=box.stream, from_us=box.begun_us, through_us=end_us))
                 blind += box.blind
                 box.blind = []
+        frames = _read(made)
         prepared = self._prepare(frames, end_us)
         liveness, self._liveness = self._liveness, []
         return self._batch(rows=prepared.columns(), coverage=coverage, blind=blind, liveness=liveness)
@@ -270,15 +273,21 @@ def _blind(box: _Box, change: BlindChange, at_us: int) -> None:
         box.blind.append(span)
 
 
-def _frames(box: _Box, through_us: int) -> list[Accepted]:
-    """Send what the gateway has: through the wire's own bytes."""
+def _frames(box: _Box, through_us: int) -> list[tuple[int, Header, bytes]]:
+    """Send what the gateway has."""
     made = []
     for first in range(0, len(box.events), FRAME_EVENTS):
         box.seq += 1
         header = Header(stream=box.stream, seq=box.seq, oldest=box.seq, since_us=box.begun_us, through_us=through_us)
-        frame = encode_frame(header, encode_body(box.events[first : first + FRAME_EVENTS]))
-        (body,) = decode_bodies([frame])
-        assert isinstance(body, Body), body
-        made.append(Accepted(gateway=box.id, header=header, body=body))
+        made.append((box.id, header, encode_frame(header, encode_body(box.events[first : first + FRAME_EVENTS]))))
     box.events.clear()
     return made
+
+
+def _read(made: list[tuple[int, Header, bytes]]) -> list[Accepted]:
+    """Read the wire's own bytes."""
+    accepted = []
+    for (gateway, header, _), body in zip(made, decode_bodies([frame for _, _, frame in made]), strict=True):
+        assert isinstance(body, Body), body
+        accepted.append(Accepted(gateway=gateway, header=header, body=body))
+    return accepted
