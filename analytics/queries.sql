@@ -189,3 +189,10 @@ LEFT JOIN gateway g ON a.subject_kind = 'gateway' AND g.id = a.subject
 LEFT JOIN person n ON a.subject_kind = 'person' AND n.id = a.subject
 WHERE a.state <> 'retracted'
 ORDER BY a.begin_us, a.id
+
+-- name: replayed_shards
+-- The shards that have sites, with the position of their last T1.
+SELECT id, pos FROM shard WHERE id IN (SELECT shard FROM site) ORDER BY id
+
+-- name: replayed_sites
+SELECT id, code, name, zone FROM site

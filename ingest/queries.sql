@@ -391,6 +391,15 @@ FROM passage p JOIN device d ON d.id = p.device
 WHERE p.shard = %(shard)s AND p.pos > %(after)s AND p.pos <= %(through)s
 ORDER BY 1, 5
 
+-- name: log_watermarks
+-- How far the frames of a range say that each stream has sent everything.
+SELECT gateway, stream, max(through_us) FROM frame
+WHERE shard = %(shard)s AND pos > %(after)s AND pos <= %(through)s GROUP BY gateway, stream
+
+-- name: log_spans
+-- All coverage of a shard.
+SELECT gateway, stream, from_us, through_us FROM coverage WHERE shard = %(shard)s
+
 -- name: log_coverage
 SELECT gateway, stream, from_us, through_us FROM coverage
 WHERE shard = %(shard)s AND pos > %(after)s AND pos <= %(through)s ORDER BY gateway, stream

@@ -44,6 +44,29 @@ def read_batches(conn: psycopg.Connection[Any], shard: int, after: int, through:
     yield replace(last, coverage=_coverage(conn, shard, after, through))
 
 
+def read_history(conn: psycopg.Connection[Any], shard: int, through: int) -> Iterator[Batch]:
+    """Yield the whole log of one shard up to a position (microseconds), in order, block by block.
+
+    Between blocks, coverage is as far as the frames read so far have said; so a reader's clock moves with what it has read,
+    whenever a backlog came in.
+    """
+    found = conn.execute(QUERIES["log_spans"], {"shard": shard}).fetchall()
+    spans = {(gateway, stream): (from_us, through_us) for gateway, stream, from_us, through_us in found}
+    at = 0
+    while batches := _read(conn, shard, at, through):
+        values = {"shard": shard, "after": at, "through": batches[-1].pos}
+        told = {(g, s): t for g, s, t in conn.execute(QUERIES["log_watermarks"], values).fetchall() if (g, s) in spans}
+        at = batches[-1].pos
+        yield from batches[:-1]
+        yield replace(batches[-1], coverage=_spans({key: (spans[key][0], min(t, spans[key][1])) for key, t in told.items()}))
+    yield Batch(shard=shard, prev=at, pos=max(through, at), coverage=_spans(spans))
+
+
+def _spans(spans: dict[tuple[int, int], tuple[int, int]]) -> list[Coverage]:
+    known = sorted(spans.items())
+    return [Coverage(gateway=g, stream=s, from_us=f, through_us=t) for (g, s), (f, t) in known if f <= t]
+
+
 def _read(conn: psycopg.Connection[Any], shard: int, after: int, through: int) -> list[Batch]:
     values = {"shard": shard, "after": after, "through": through}
     found = conn.execute(QUERIES["log_positions"], values | {"limit": POSITIONS_AT_ONCE}).fetchall()
