@@ -247,7 +247,7 @@ WHERE gateway = %(gateway)s AND from_us < %(to_us)s AND coalesce(to_us > %(from_
 
 -- name: dead_letters
 -- Pushes that were given up.
-SELECT o.id, o.alert, o.version, e.name AS endpoint, e.enabled, o.attempts, o.last_status, o.last_error, o.done_us
+SELECT o.id, o.alert, o.period, o.version, e.name AS endpoint, e.enabled, o.attempts, o.last_status, o.last_error, o.done_us
 FROM outbox o JOIN endpoint e ON e.id = o.endpoint WHERE o.state = 'dead' ORDER BY o.id DESC LIMIT 200
 
 -- name: push_counts

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 
 from analytics.rules import GAP_US
 from analytics.sight import Gap, View
@@ -19,6 +19,7 @@ from ingest.store.queries import Queries
 
 Connection = AsyncConnection[Any]
 SQL = Queries("api")
+DELIVERY = Queries("api", "delivery.sql")
 T = TypeVar("T")
 PENDING = 100
 """Most alerts the overview lists; the history has the rest."""
@@ -205,10 +206,11 @@ class DoorMessageRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadRow:
-    """A push that was given up. enabled: its endpoint has not asked for no more."""
+    """A push that was given up, about an alert or a data period. enabled: its endpoint has not asked for no more."""
 
     id: int
-    alert: int
+    alert: int | None
+    period: int | None
     version: int
     endpoint: str
     enabled: bool
@@ -330,6 +332,13 @@ async def view_of(conn: Connection, gateway: int, from_us: int, to_us: int) -> V
 async def dead_letters(conn: Connection) -> list[DeadRow]:
     """Return the pushes that were given up, newest first."""
     return await _all(conn, DeadRow, "dead_letters")
+
+
+async def endpoints(conn: Connection) -> list[dict[str, Any]]:
+    """Return every endpoint with how it stands: columns of the query "endpoints"."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(DELIVERY["endpoints"])
+        return await cursor.fetchall()
 
 
 async def push_counts(conn: Connection) -> dict[str, int]:

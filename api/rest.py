@@ -135,12 +135,13 @@ class Resolve(Acknowledge):
 
 
 class DeadLetter(BaseModel):
-    """A push that was given up. enabled: false where its endpoint has answered 410."""
+    """A push that was given up, about an alert or a data period. enabled: false where its endpoint has answered 410."""
 
     model_config = ConfigDict(from_attributes=True)
 
     id: int
-    alert: int
+    alert: int | None
+    period: int | None
     version: int
     endpoint: str
     enabled: bool

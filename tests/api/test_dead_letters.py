@@ -68,15 +68,15 @@ def test_the_button_on_the_page_sends_again(outbox: Outbox, admin: httpx.Client)
     endpoint = outbox.register("http://127.0.0.1:9/in", secret=SECRET, name="市平台")
     row = dead(outbox, outbox.alert(), endpoint)
     outbox.conn.execute("UPDATE endpoint SET enabled = false")
-    page = admin.get("/more").text
+    page = admin.get("/endpoints").text
     assert "市平台 已要求停止推送" in page
-    action = re.search(r'action="(/more/dead-letters/\d+/send-again)"', page)
+    action = re.search(r'action="(/endpoints/dead-letters/\d+/send-again)"', page)
     assert action
     answer = admin.post(action[1], data={"x": ""})
-    assert (answer.status_code, answer.headers["location"]) == (303, "/more")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/endpoints")
     assert (outbox[row]["state"], outbox[row]["attempts"]) == ("pending", 0)
     assert outbox.one("SELECT enabled FROM endpoint WHERE id = %s", endpoint) == {"enabled": True}
-    assert "send-again" not in admin.get("/more").text
+    assert "send-again" not in admin.get("/endpoints").text
 
 
 def test_an_old_version_is_not_sent_behind_a_newer_one(outbox: Outbox, admin: httpx.Client) -> None:

@@ -1,14 +1,13 @@
-"""Devices, and what is needed seldom: account, display, pushes that were given up."""
+"""Devices, and what is needed seldom: account, display, how pushes stand."""
 
 from fastapi import APIRouter, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
-from api import deadletters, reading
-from api.access import Actor, Reader
+from api import reading
+from api.access import Reader
 from api.console import console
 from api.web import views
 from api.web.page import say_for, show
-from gateway.clock import now_us
 
 router = APIRouter(include_in_schema=False)
 
@@ -34,16 +33,8 @@ async def devices(request: Request, who: Reader) -> Response:
 @router.get("/more")
 async def more(request: Request, who: Reader) -> Response:
     """Account and display; how the pushes stand, for an admin."""
-    counts, dead = {}, []
+    counts = {}
     if who.role == "admin":
         async with console(request).pool.connection() as conn:
-            counts, dead = await reading.push_counts(conn), await reading.dead_letters(conn)
-    return show(request, "more.html", who=who, here="more", counts=counts, dead=dead)
-
-
-@router.post("/more/dead-letters/{number}/send-again")
-async def send_again(request: Request, who: Actor, number: int) -> Response:
-    """Send a dead letter again, from the form."""
-    async with console(request).pool.connection() as conn:
-        await deadletters.send_again(conn, who, number, now_us())
-    return RedirectResponse("/more", 303)
+            counts = await reading.push_counts(conn)
+    return show(request, "more.html", who=who, here="more", counts=counts)
