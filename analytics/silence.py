@@ -34,18 +34,18 @@ MODEL = [
 
 KEPT_DAYS = 60.0
 """Days after which what was learned weighs 1/e."""
-BLUR = ((-1, 0.25), (0, 0.5), (1, 0.25))
-"""A quarter teaches its hour and those beside it, because nobody is punctual."""
 FIRST_CHANCE, FIRST_QUARTERS = (0.2, 0.05), 10.0
 """Chance of activity in a quarter before anything is known, by mode, and how many quarters that is worth."""
-HOUR_QUARTERS, DAY_QUARTERS = 1.0, 8.0
-"""What the mean of all hours is worth to an hour, and what all days are worth to one kind of day, in quarters (8: two days)."""
+MEAN_QUARTERS, HOUR_QUARTERS, DAY_QUARTERS = 1.0, 8.0, 4.0
+"""What the mean of all hours is worth to three hours beside each other, these to the one between them, and all days to one kind
+of day, in quarters: 4 are one such day."""
 AGE_QUARTERS = 6.0
 """What "as likely as usual" is worth to a class of lengths."""
 MOST_CHANCE = 0.97
 """No quarter is more certain than that."""
-KNOWN = 12.0
-"""How many endings the chances of one night are known by: rates are within 30 % of the truth."""
+REGULAR, FIRST_ENDINGS = 25.0, 4.0
+"""How many endings a limit rests on: those learned at its hours and a few more for what all sites have in common, at most
+REGULAR, for people are only so regular (25: a rate is within 20 % of the truth)."""
 USUAL = 0.05
 """Share of silences that are longer than what is called usual."""
 
@@ -90,11 +90,9 @@ def learn(model: NDArray[np.void], rows: Ints, mode: Ints, kind: Ints, slot: Int
     kept = np.exp(-1 / (QUARTERS * KEPT_DAYS))
     mine["observed"][n, mode, at] = kept * mine["observed"][n, mode, at] + active
     mine["expected"][n, mode, at] = kept * mine["expected"][n, mode, at] + chance
-    for offset, share in BLUR:
-        cell = n, mode, kind, (hour + offset) % 24
-        kept = np.exp(-share / (4 * KEPT_DAYS))
-        mine["tried"][cell] = kept * mine["tried"][cell] + share * factor
-        mine["woke"][cell] = kept * mine["woke"][cell] + share * active
+    cell, kept = (n, mode, kind, hour), np.exp(-1 / (4 * KEPT_DAYS))
+    mine["tried"][cell] = kept * mine["tried"][cell] + factor
+    mine["woke"][cell] = kept * mine["woke"][cell] + active
     for name in ("tried", "woke", "observed", "expected"):
         model[name][rows] = mine[name]
 
@@ -102,11 +100,14 @@ def learn(model: NDArray[np.void], rows: Ints, mode: Ints, kind: Ints, slot: Int
 def chances(tried: NDArray[np.float32], woke: NDArray[np.float32], mode: Ints) -> Floats:
     """Return the chance of activity in a quarter, (n, kinds of day, hours), from counts of that shape; `mode` (n,).
 
-    Each hour of a kind of day leans on the hour of all days, and that on the mean of all hours, the less the more is known.
+    Each hour of a kind of day leans on that hour of all days, it on the hours beside it, and they on the mean of all hours, the
+    less the more is known.
     """
     first = np.array(FIRST_CHANCE)[mode]
     mean = (woke.sum((1, 2)) + first * FIRST_QUARTERS) / (tried.sum((1, 2)) + FIRST_QUARTERS)
-    hours = (woke.sum(1) + mean[:, None] * HOUR_QUARTERS) / (tried.sum(1) + HOUR_QUARTERS)
+    all_woke, all_tried = woke.sum(1), tried.sum(1)
+    beside = (_beside(all_woke) + mean[:, None] * MEAN_QUARTERS) / (_beside(all_tried) + MEAN_QUARTERS)
+    hours = (all_woke + beside * HOUR_QUARTERS) / (all_tried + HOUR_QUARTERS)
     days: Floats = (woke + hours[:, None, :] * DAY_QUARTERS) / (tried + DAY_QUARTERS)
     return days
 
@@ -127,10 +128,17 @@ def limits(mine: NDArray[np.void], silence: Silence, per_day: Floats) -> tuple[I
     surprise = -np.log1p(-np.minimum(chance, MOST_CHANCE)) * length
     before = np.cumsum(surprise, 1) - surprise
     days = (np.exp(-before) * -np.expm1(-surprise) / surprise * length).sum(1) / QUARTERS
-    rare = -np.log(np.minimum(per_day * np.minimum(days, 1), 1))
-    long = _when(before, surprise, length, KNOWN * np.expm1(rare / KNOWN))
-    usual = _when(before, surprise, length, np.full(len(mine), -np.log(USUAL)))
+    rare = -np.log(np.minimum(per_day * np.minimum(days, 1), 1))[:, None]
+    woke = mine["woke"][own, silence.mode].sum(1)[n, slot % QUARTERS // 4]
+    endings = 1 / (1 / REGULAR + 1 / (FIRST_ENDINGS + np.cumsum(woke * length / 4, 1)))
+    long = _when(before, surprise, length, endings * np.expm1(rare / endings))
+    usual = _when(before, surprise, length, np.full(chance.shape, -np.log(USUAL)))
     return silence.base_us + long, silence.base_us + usual
+
+
+def _beside(hours: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Blur (n, 24) counts over neighbours, because nobody is punctual."""
+    return (np.roll(hours, 1, 1) + 2 * hours + np.roll(hours, -1, 1)) / 4
 
 
 def _factors(mine: NDArray[np.void], mode: Ints) -> Floats:
@@ -145,10 +153,10 @@ def _class(age: Ints) -> Ints:
 
 def _when(before: Floats, surprise: Floats, length: Floats, level: Floats) -> Ints:
     """Return the time (microseconds after the base) at which the sum of surprises comes to `level`, at most a day."""
-    over = before + surprise >= level[:, None]
-    at = np.where(over.any(1), over.argmax(1), surprise.shape[1] - 1)
+    over = before + surprise >= level
+    at = np.where(over.any(1), over.argmax(1), over.shape[1] - 1)
     n = np.arange(len(at))
-    share = np.minimum((level - before[n, at]) / surprise[n, at], 1)
+    share = np.clip((level[n, at] - before[n, at]) / surprise[n, at], 0, 1)
     quarters = np.cumsum(length, 1)[n, at] - length[n, at] * (1 - share)
     when: Ints = np.rint(np.minimum(quarters, QUARTERS) * QUARTER_US).astype(np.int64)
     return when
