@@ -58,13 +58,9 @@ class Caution:
             return
         self._until_us = now_us + CAREFUL_US
         self._shards += left
-        self._conn = self._conn or psycopg.connect(
-            self._url,
-            autocommit=True,
-            connect_timeout=5,
-            application_name="smartcare caution",
-            options="-c synchronous_commit=off",  # what outlives this process is enough
-        )
+        if self._conn is None:
+            self._conn = psycopg.connect(self._url, autocommit=True, connect_timeout=5, application_name="smartcare caution")
+            self._conn.execute("SET synchronous_commit = off")  # what outlives this process is enough
         self._conn.execute(QUERIES["blame"], {"shards": left})
         found = self._conn.execute(QUERIES["suspects"], {"shards": left}).fetchall()
         self._deaths |= {bytes(key): deaths for key, deaths in found}

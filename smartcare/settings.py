@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -46,6 +47,14 @@ class Settings(BaseSettings):
 
 
 RUN_FILE = "run.json"
+IMPATIENT = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+    "options": "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c tcp_user_timeout=25000",
+}
+"""Of PostgreSQL's connections; seconds, but for the milliseconds of tcp_user_timeout."""
 
 
 def load() -> Settings:
@@ -54,8 +63,20 @@ def load() -> Settings:
     file = settings.state / RUN_FILE
     if file.exists():
         running: dict[str, Any] = json.loads(file.read_text())
-        return Settings(**(running | settings.model_dump(exclude_unset=True)))
-    return settings
+        settings = Settings(**(running | settings.model_dump(exclude_unset=True)))
+    return settings.model_copy(update={"database_url": impatient(settings.database_url)})
+
+
+def impatient(database_url: str) -> str:
+    """Let both ends of every connection notice within half a minute that the other one is gone without a word.
+
+    Without it a worker waits for an answer that was lost, and the server keeps its locks, for the two hours of TCP. What
+    the address says itself stays.
+    """
+    if not database_url:
+        return ""
+    given = conninfo_to_dict(database_url)
+    return make_conninfo(**(IMPATIENT | {name: value for name, value in given.items() if value is not None}))
 
 
 def write_run(state: Path, values: dict[str, Any]) -> None:

@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
-from tests.faults import breakages, kills, load
+from tests.faults import breakages, herd, kills, load, poison
 from tests.faults.campaign import Campaign, judge, settle
-from tests.faults.stage import Stage
+from tests.faults.stage import Stage, register
 
 PHASES: dict[str, Callable[[Campaign], None]] = {
     "kills": kills.kill_at_random,
@@ -28,11 +29,15 @@ PHASES: dict[str, Callable[[Campaign], None]] = {
     "emptied": breakages.broker_emptied,
     "mosquitto": breakages.mosquitto_at_its_limits,
     "disks": breakages.disks_full,
+    "herd": herd.herd_comes_back,
+    "poison": poison.poison,
 }
 
 
 WATCHED = (100, 500, 2500)
 """Doors that open once each, by size of the campaign: enough for its time."""
+HERD = (10, 100, 400)
+"""Gateways that come back after hours."""
 
 
 def main() -> int:
@@ -60,10 +65,11 @@ def run(size: int, seed: int, names: list[str], out: Path) -> int:
 
     say(f"SEED={seed}, in {folder}")
     watched = WATCHED[size]
+    knobs: dict[str, Any] = {"seed": seed, "watched_doors": watched, "herd": HERD[size]}
     site_of = {load.door(n): f"watched-{n}" for n in range(watched)}
     good = False
     try:
-        with Stage(folder, "nats", load.register(watched), seed=seed, watched_doors=watched, tell=say) as stage:
+        with Stage(folder, "nats", register(watched, HERD[size]), **knobs) as stage:
             stage.add_hostile()
             stage.start_devices()
             c = Campaign(stage=stage, rng=Random(seed), size=size, say=say, site_of=site_of)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from tests.faults.stage import Stage
+from tests.faults.stage import POISON, Stage
 from tests.faults.verdict import Observed, expected, judge_alerts, judge_deliveries, stored
 
 STILL_S = 45.0
@@ -30,6 +30,8 @@ class Campaign:
     site_of: dict[str, str]
     figures: dict[str, Any] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+    """What phases have found to be wrong, in words."""
     extra: Observed = field(default_factory=Counter)
     """What other senders than the town's devices have put into the store."""
 
@@ -105,20 +107,14 @@ def judge(c: Campaign, wanted: Observed) -> list[str]:
     named = stage.rows("SELECT g.code, l.stream, l.from_seq, l.to_seq FROM loss l JOIN gateway g ON g.id = l.gateway")
     f["named_losses"] = len(named)
     wrong += [f"named losses though nothing was lost: {named[:5]}"] if named else []
-    wrong += _quarantine(c)
-    return wrong
+    query = "SELECT q.reason, q.detail FROM quarantine q LEFT JOIN gateway g ON g.id = q.gateway WHERE g.code IS DISTINCT FROM %s"
+    unmeant = stage.rows(query, POISON)
+    wrong += [f"quarantined: {unmeant[:5]}"] if unmeant else []
+    return wrong + c.wrong
 
 
 def _named(alerts: Any) -> list[tuple[str, list[Any]]]:
     return [(name, getattr(alerts, name)) for name in ("missing", "twice", "false", "unended")]
-
-
-def _quarantine(c: Campaign) -> list[str]:
-    """Nothing is quarantined at ingest but what was meant to be (`c.figures["poison_frames"]`, by reason)."""
-    rows = Counter(reason for (reason,) in c.stage.rows("SELECT reason FROM quarantine"))
-    unmeant = rows - Counter(c.figures.get("poison_frames", {}))
-    missing = Counter(c.figures.get("poison_frames", {})) - rows
-    return [f"quarantined: {dict(unmeant)}"] * bool(unmeant) + [f"not quarantined: {dict(missing)}"] * bool(missing)
 
 
 def _caught_up(stage: Stage, wanted: Observed) -> Callable[[], bool]:

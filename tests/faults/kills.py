@@ -78,6 +78,7 @@ def _follow(c: Campaign, chain: Chain) -> None:
     point = chain.left.pop(0)
     if crashed:
         c.add("crash_points")
+        c.stage.forget_suspects()  # each crash is an accident of its own, and no message's fault
         c.say(f"  {chain.name} at {point}")
     else:
         chain.missed.append(point)

@@ -8,7 +8,7 @@ One decision: a process of its own, so that what it does to others' connections 
     cut       reset every connection now, then pass
     refuse    reset every connection, and every new one
     stall     take connections and bytes, deliver nothing until it passes
-    half      forget the connections that there are: their ends never hear from each other again; new ones pass
+    half      forget the connections that there are without a word to either end, as a router does; new ones pass
 """
 
 import argparse
@@ -20,6 +20,7 @@ import struct
 from dataclasses import dataclass, field
 
 CHUNK = 65536
+TCP_REPAIR = 19
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -48,8 +49,10 @@ class Link:
                     for writer in pair.writers:
                         _reset(writer)
         if mode == "half":
-            for pair in self.pairs:
+            for pair in list(self.pairs):
                 pair.forgotten = True
+                for writer in pair.writers:
+                    _forget(writer)
         self.mode = "pass" if mode in ("cut", "half") else mode
         if self.mode == "stall":
             self.flowing.clear()
@@ -73,18 +76,34 @@ class Link:
             pass  # as connections end
         finally:
             self.pairs.remove(pair)
-            for one in pair.writers:
+            for one in pair.writers if not pair.forgotten else ():
                 _reset(one)
 
     async def _carry(self, pair: Pair, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(CHUNK):
             await self.flowing.wait()
-            if not pair.forgotten:
-                writer.write(data)
-                await writer.drain()
-        if pair.forgotten:
-            return  # the other side never learns of it
+            writer.write(data)
+            await writer.drain()
         raise ConnectionResetError
+
+
+def _forget(writer: asyncio.StreamWriter) -> None:
+    """Close a connection so that its other end is not told (needs the right to administer the network)."""
+    found: socket.socket | None = writer.get_extra_info("socket")
+    if found is not None:
+        found.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+    writer.transport.abort()
+
+
+def may_forget() -> bool:
+    """Tell whether this process may close connections silently."""
+    with socket.socket() as s:
+        try:
+            s.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+        except OSError:
+            return False
+        s.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 0)
+        return True
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

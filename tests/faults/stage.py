@@ -14,10 +14,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 from api import endpoints
 from api.endpoints import Endpoint
@@ -28,18 +30,19 @@ from tests.faults import load, receiver
 from tests.faults.proxy import Control
 
 GATEWAY_BROKER, WORKER_BROKER, POSTGRES = "gateway-broker", "worker-broker", "worker-postgres"
+POISON, POISON_SHARD = "gw-poison", 13
 CLONE_NEWNS = 0x00020000
 SPOOL_MB, POSTGRES_MB = 64, 1536
 
 
 @dataclass
 class Stage(Stack):
-    """Everything in `folder`, which must be reachable for every user. say: tells the person who waits."""
+    """Everything in `folder`, which must be reachable for every user."""
 
     seed: int = 1
     watched_doors: int = 60
+    herd: int = 10
     rate: float = 25
-    tell: Callable[[str], None] = print
     disks: bool = False
     """Whether spool and cluster are on disks that can be filled."""
     site_bus: nats.Broker = field(init=False)
@@ -84,6 +87,10 @@ class Stage(Stack):
         command = [sys.executable, "-m", "tests.faults.load", "--bus", self.bus_url, "--ledger", str(self.observed)]
         command += ["--seed", str(self.seed), "--watched", str(self.watched_doors), "--rate", str(self.rate)]
         self.devices = process.spawn(command, log=self.folder / "log" / "devices.log")
+
+    def helper(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a program of the campaign that ends by itself; it ends with the campaign at the latest."""
+        return process.spawn([sys.executable, *arguments], log=self.folder / "log" / f"{name}.log")
 
     def stop_devices(self) -> None:
         """Let the devices say what they have to say; returns when all is acknowledged."""
@@ -174,6 +181,11 @@ class Stage(Stack):
         if crash_at:
             child.env["SMARTCARE_CRASH_AT"] = crash_at
 
+    def forget_suspects(self) -> None:
+        """Let the next worker suspect no message of having killed the last."""
+        with contextlib.suppress(psycopg.OperationalError), self.connect() as conn:
+            conn.execute("DELETE FROM suspect")
+
     def restarts(self, name: str) -> int:
         """Return how often a process has ended."""
         return sum(said.startswith(f"{name}: ended") for said in self.said)
@@ -197,6 +209,32 @@ class Stage(Stack):
         """Return the honest platform's ledger in the hostile one's words."""
         for entry in self.received():
             yield entry | {"taken": entry["verified"] and entry["answered"] == 200}
+
+
+def herd_code(n: int) -> str:
+    """Return the code of a gateway of the herd."""
+    return f"herd-{n}"
+
+
+def herd_door(n: int) -> str:
+    """Return the identity of its only device."""
+    return f"z2m/herd-{n}"
+
+
+def herd_shard(n: int) -> int:
+    """Return its shard."""
+    return 20 + n % 8
+
+
+def register(watched: int, herd: int) -> dict[str, Any]:
+    """Return the register of the town, of the herd, whose doors hang nowhere, and of a gateway that sends nonsense."""
+    document = load.register(watched)
+    document["gateways"].append({"code": POISON, "shard": POISON_SHARD})
+    for n in range(herd):
+        document["gateways"].append({"code": herd_code(n), "shard": herd_shard(n)})
+        device = {"gateway": herd_code(n), "identity": herd_door(n), "class": "zigbee_contact", "name": "门磁"}
+        document["devices"].append(device)
+    return document
 
 
 def _children(parent: int) -> list[int]:
