@@ -59,6 +59,13 @@ async def administrator(who: Annotated[Principal, Depends(signed_in)]) -> Princi
     return _with_scope(who, "read")
 
 
+async def operator(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
+    """Says how the system works for everyone: who is on duty, for one. Raises NotAllowed for everyone else."""
+    if who.role != "admin":
+        raise NotAllowed("only an administrator may change this")
+    return _with_scope(who, "act")
+
+
 def _with_scope(who: Principal, scope: str) -> Principal:
     if scope not in who.scopes:
         raise NotAllowed(f"this token lacks the scope {scope!r}")
@@ -68,9 +75,10 @@ def _with_scope(who: Principal, scope: str) -> Principal:
 Reader = Annotated[Principal, Depends(reader)]
 Actor = Annotated[Principal, Depends(actor)]
 Administrator = Annotated[Principal, Depends(administrator)]
+Operator = Annotated[Principal, Depends(operator)]
 OPEN = [Depends(anyone)]
 
-PERMISSIONS = (anyone, reader, actor, administrator)
+PERMISSIONS = (anyone, reader, actor, administrator, operator)
 
 
 def declared(route: BaseRoute) -> list[str]:

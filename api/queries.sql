@@ -106,7 +106,7 @@ WHERE n.t_us IS NOT NULL ORDER BY n.t_us DESC
 SELECT a.id, a.rule, a.subject_kind, a.subject, a.site, s.code AS site_code, s.name AS site_name, s.name_en AS site_name_en,
        r.name AS region, r.name_en AS region_en, coalesce(s.zone, 'Asia/Shanghai') AS zone,
        a.state, a.severity, a.begin_us, a.detected_us, a.end_us, a.late, a.reason, a.evidence, a.version, a.assignee,
-       a.outcome, a.note
+       a.outcome, a.note, a.count, a.recurs, a.calm_us, a.reach
 FROM alert a LEFT JOIN site s ON s.id = a.site LEFT JOIN region r ON r.code = s.region
 WHERE (%(site)s::integer IS NULL OR a.site = %(site)s)
   AND (%(id)s::bigint IS NULL OR a.id = %(id)s)
@@ -120,7 +120,7 @@ ORDER BY a.id DESC LIMIT %(limit)s
 SELECT a.id, a.rule, a.subject_kind, a.subject, a.site, s.code AS site_code, s.name AS site_name, s.name_en AS site_name_en,
        r.name AS region, r.name_en AS region_en, coalesce(s.zone, 'Asia/Shanghai') AS zone,
        a.state, a.severity, a.begin_us, a.detected_us, a.end_us, a.late, a.reason, a.evidence, a.version, a.assignee,
-       a.outcome, a.note
+       a.outcome, a.note, a.count, a.recurs, a.calm_us, a.reach
 FROM alert a LEFT JOIN site s ON s.id = a.site LEFT JOIN region r ON r.code = s.region
 WHERE a.state IN ('open', 'acknowledged') AND (%(site)s::integer IS NULL OR a.site = %(site)s)
 ORDER BY a.state = 'acknowledged', array_position(ARRAY['urgent', 'major', 'minor'], a.severity), a.begin_us DESC, a.id DESC
@@ -152,6 +152,9 @@ SELECT 'edge' AS kind, xmin::text::bigint AS id, NULL::integer AS site FROM edge
 UNION ALL
 SELECT 'alert', a.id, a.site FROM alert_change c JOIN alert a ON a.id = c.alert
 WHERE c.changed >= %(after)s::text::xid8 AND c.changed < (SELECT xmin FROM edge)
+UNION ALL
+SELECT 'alert', a.id, a.site FROM notice n JOIN alert a ON a.id = n.alert
+WHERE n.changed >= %(after)s::text::xid8 AND n.changed < (SELECT xmin FROM edge)
 UNION ALL
 SELECT 'site', 0, st.site FROM site_status st
 WHERE st.changed >= %(after)s::text::xid8 AND st.changed < (SELECT xmin FROM edge)

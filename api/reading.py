@@ -95,6 +95,10 @@ class AlertRow:
     assignee: str
     outcome: str | None
     note: str
+    count: int
+    recurs: int | None
+    calm_us: int | None
+    reach: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,7 +62,10 @@ class SiteDetail(Site):
 
 
 class Alert(BaseModel):
-    """An alert. reason: {"code": …} and its numbers; text: the same in words."""
+    """An alert. reason: {"code": …} and its numbers; text: the same in words. count: episodes it stands for.
+
+    recurs: the alert that had ended shortly before. reach: "unreached" where nobody took it over at any level.
+    """
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -83,6 +86,9 @@ class Alert(BaseModel):
     assignee: str
     outcome: str | None
     note: str
+    count: int
+    recurs: int | None
+    reach: str
 
 
 class Change(BaseModel):
@@ -158,7 +164,8 @@ class SentAgain(BaseModel):
     state: Literal["pending", "superseded"]
 
 
-def _alert(row: reading.AlertRow) -> Alert:
+def alert_of(row: reading.AlertRow) -> Alert:
+    """Return a row as programs read it."""
     text = {lang: reasons.render(row.rule, row.reason, lang, row.zone) for lang in ("zh", "en")}
     fields = {name: getattr(row, name) for name in Alert.model_fields if name != "text"}
     return Alert(**fields, text=text)
@@ -207,18 +214,18 @@ async def alerts(
         edge = await reading.snapshot(conn)  # read first: what commits from here on comes by `after`
         rows = await reading.alerts(conn, who.site, states=state, of=site, below=below, limit=limit + 1)
     more = len(rows) > limit
-    return Alerts(items=[_alert(r) for r in rows[:limit]], cursor=str(rows[limit - 1].id) if more else None, after=f"{edge}-0")
+    return Alerts(items=[alert_of(r) for r in rows[:limit]], cursor=str(rows[limit - 1].id) if more else None, after=f"{edge}-0")
 
 
 async def _followed(
     conn: reading.Connection, own: int | None, after: tuple[int, int], states: list[State] | None, of: str | None, limit: int
 ) -> Followed:
-    found = await reading.follow(conn, own, after, states, of, limit)
-    rows = [await reading.alert(conn, own, number) for number in dict.fromkeys(c.alert for c in found)]
-    last = (found[-1].xid, found[-1].id) if found else after
+    changed = await reading.follow(conn, own, after, states, of, limit)
+    rows = [await reading.alert(conn, own, number) for number in dict.fromkeys(c.alert for c in changed)]
+    last = (changed[-1].xid, changed[-1].id) if changed else after
     return Followed(
-        changes=[FollowedChange.model_validate(c, from_attributes=True) for c in found],
-        items=[_alert(row) for row in rows if row],
+        changes=[FollowedChange.model_validate(c, from_attributes=True) for c in changed],
+        items=[alert_of(row) for row in rows if row],
         after=f"{last[0]}-{last[1]}",
     )
 
@@ -240,14 +247,14 @@ def _position(text: str) -> tuple[int, int]:
 async def alert(request: Request, who: Reader, number: int) -> Alert:
     """One alert."""
     async with console(request).pool.connection() as conn:
-        return _alert(await _found(conn, who.site, number))
+        return alert_of(await found(conn, who.site, number))
 
 
 @router.get("/alerts/{number}/changes")
 async def changes(request: Request, who: Reader, number: int) -> list[Change]:
     """An alert's history, oldest first."""
     async with console(request).pool.connection() as conn:
-        await _found(conn, who.site, number)
+        await found(conn, who.site, number)
         return [Change.model_validate(c) for c in await reading.changes(conn, number)]
 
 
@@ -256,7 +263,7 @@ async def acknowledge(request: Request, who: Actor, number: int, body: Acknowled
     """Take an alert over; 409 when someone was faster."""
     async with console(request).pool.connection() as conn:
         await acting.acknowledge(conn, who, number, body.version, now_us())
-        return _alert(await _found(conn, who.site, number))
+        return alert_of(await found(conn, who.site, number))
 
 
 @router.post("/alerts/{number}/resolve")
@@ -264,7 +271,7 @@ async def resolve(request: Request, who: Actor, number: int, body: Resolve) -> A
     """Resolve an alert with its outcome; 409 when someone was faster."""
     async with console(request).pool.connection() as conn:
         await acting.resolve(conn, who, number, body.version, body.outcome, body.note, now_us())
-        return _alert(await _found(conn, who.site, number))
+        return alert_of(await found(conn, who.site, number))
 
 
 @router.get("/dead-letters")
@@ -283,7 +290,8 @@ async def send_again(request: Request, who: Actor, number: int) -> SentAgain:
         return SentAgain.model_validate({"id": number, "state": await deadletters.send_again(conn, who, number, now_us())})
 
 
-async def _found(conn: reading.Connection, own: int | None, number: int) -> reading.AlertRow:
+async def found(conn: reading.Connection, own: int | None, number: int) -> reading.AlertRow:
+    """Return an alert that the reader may see. Raises NotFound."""
     row = await reading.alert(conn, own, number) if 0 < number < 2**63 else None
     if row is None:
         raise NotFound(f"there is no alert {number}")

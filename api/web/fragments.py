@@ -13,10 +13,10 @@ from typing import Any
 import jinja2
 from psycopg import AsyncConnection
 
-from api import reading
+from api import duty, reading
 from api.accounts import Principal
 from api.reading import DoorRow
-from api.web import views
+from api.web import duty_views, views
 from api.web.charts.doors import Period
 from api.web.door_day import door_day, door_view
 from api.web.i18n import Say, day_start_us
@@ -109,10 +109,15 @@ class Fragments:
         row = await reading.alert(conn, None, int(number))
         if row is None:
             return ""
+        decisions, next_us = await duty.why(conn, row.id)
         return self._fill(
             "_alert.html",
             say,
             alert=views.alert(row, say),
+            marks=duty_views.marks(row, say),
+            decisions=[duty_views.decision(d, to, row.zone, say) for d, to in decisions],
+            next_look=say.clock(next_us, row.zone) if next_us is not None and next_us > say.now_us else "",
+            assignees=await duty.assignees(conn, row.id),
             row=row,
             began=say.clock(row.begin_us, row.zone),
             detected=say.clock(row.detected_us, row.zone),

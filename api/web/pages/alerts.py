@@ -1,10 +1,10 @@
-"""Alerts: the history, one alert, taking over and resolving."""
+"""Alerts: the history, one alert, taking over, giving to someone, commenting and resolving."""
 
 from fastapi import APIRouter, Request
 from markupsafe import Markup
 from starlette.responses import RedirectResponse, Response
 
-from api import acting, reading
+from api import acting, duty, reading
 from api.access import Actor, Reader
 from api.console import console
 from api.errors import BadRequest, NotFound, Stale
@@ -95,6 +95,30 @@ async def resolve(request: Request, who: Actor, number: int) -> Response:
     try:
         async with console(request).pool.connection() as conn:
             await acting.resolve(conn, who, number, version, outcome, note, now_us())
+    except Stale as stale:
+        return await _stale(request, who, number, stale)
+    return RedirectResponse(f"/alerts/{number}", 303)
+
+
+@router.post("/alerts/{number}/assign")
+async def assign(request: Request, who: Actor, number: int) -> Response:
+    """Give an alert to someone, from the form."""
+    fields = await form(request)
+    try:
+        async with console(request).pool.connection() as conn:
+            await duty.assign(conn, who, number, whole(fields.get("version", "")), fields.get("assignee", ""), now_us())
+    except Stale as stale:
+        return await _stale(request, who, number, stale)
+    return RedirectResponse(f"/alerts/{number}", 303)
+
+
+@router.post("/alerts/{number}/comments")
+async def comment(request: Request, who: Actor, number: int) -> Response:
+    """Say something about an alert, from the form."""
+    fields = await form(request)
+    try:
+        async with console(request).pool.connection() as conn:
+            await duty.comment(conn, who, number, fields.get("text", ""), now_us())
     except Stale as stale:
         return await _stale(request, who, number, stale)
     return RedirectResponse(f"/alerts/{number}", 303)
