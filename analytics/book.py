@@ -37,7 +37,10 @@ class Book:
             self.say(record, Phase.RETRACT, at_us, record.reason | {"ended": why})
 
     def say(self, record: Record, phase: Phase, at_us: int, reason: dict[str, Any]) -> None:
-        """Make the finding of one step of a record."""
+        """Make the finding of one step of a record. What begins in a drill is said to be one, to its end."""
+        if phase is Phase.BEGIN and self.site.calendar.mode(record.deadline_us, record.deadline_us + 1) == "drill":
+            record.reason = record.reason | {"mode": "drill"}
+        reason = reason | {key: record.reason[key] for key in ("mode",) if key in record.reason}
         self.found.append(
             Finding(
                 shard=self.shard,

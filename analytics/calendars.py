@@ -14,6 +14,7 @@ from gateway.events import MAX_TIME_US, MIN_TIME_US
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 SATURDAY, HOLIDAY = 5, 7
+KNOWN_DAYS = 4
 SPAN_DAYS = 9
 """How far around a time windows are laid out; more than a week, so that one open longer than that never closes."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -50,6 +51,7 @@ class Calendar:
         self._hours = {day: [(_minutes(a), _minutes(b)) for a, b in windows] for day, windows in hours.items()}
         self._closed, self._days, self._modes = sorted(closed), days or {}, modes
         self.has_hours = any(self._hours.values())
+        self._known: dict[date, tuple[tuple[int, int], list[Window], int]] = {}
         self._day, self._type = (0, 0), 0
         self._windows: list[Window] = []
 
@@ -70,8 +72,12 @@ class Calendar:
         """Return the local day of `t_us` as [from, to), 23 to 25 hours apart."""
         if not self._day[0] <= t_us < self._day[1]:
             day = self._local(t_us).date()
-            self._day = self._instant(day, 0, last=False), self._instant(day + timedelta(days=1), 0, last=False)
-            self._windows, self._type = self._lay_out(day), self._type_of(day)
+            if day not in self._known:
+                if len(self._known) >= KNOWN_DAYS:
+                    self._known.clear()
+                bounds = self._instant(day, 0, last=False), self._instant(day + timedelta(days=1), 0, last=False)
+                self._known[day] = bounds, self._lay_out(day), self._type_of(day)
+            self._day, self._windows, self._type = self._known[day]
         return self._day
 
     def day_type(self, t_us: int) -> int:
@@ -85,9 +91,17 @@ class Calendar:
         Excused: in a closure, a visit or a drill, from which nothing is learned and nobody accused.
         """
         local = self._local(from_us)
-        is_open = any(w.opens_us <= from_us and to_us <= w.closes_us for w in self.around(from_us))
-        excused = any(a < to_us and b > from_us for a, b in self._closed) or self.mode(from_us, to_us) is not None
-        return self.day_type(from_us), local.hour * 4 + local.minute // 15, is_open or not self.has_hours, excused
+        is_open = any(w.opens_us <= from_us and to_us <= w.closes_us for w in self.around(from_us)) or not self.has_hours
+        return self.day_type(from_us), local.hour * 4 + local.minute // 15, is_open, self.excused(from_us, to_us)
+
+    def excused(self, from_us: int, to_us: int) -> bool:
+        """Tell whether a closure, visit or drill touches [from_us, to_us)."""
+        return any(a < to_us and b > from_us for a, b in self._closed) or self.mode(from_us, to_us) is not None
+
+    def is_last(self, window: Window) -> bool:
+        """Tell whether no window follows on the same day."""
+        following = next((w for w in self.around(window.closes_us) if w.opens_us >= window.closes_us), None)
+        return following is None or following.first
 
     def mode(self, from_us: int, to_us: int) -> str | None:
         """Return "visit" or "drill" where one holds within [from_us, to_us)."""

@@ -5,15 +5,31 @@ One decision: a detector is a module with TABLES and `close(quarter, episodes)`;
 
 from collections.abc import Callable
 
-from analytics import residents
+from analytics import evening, footfall, health, inactivity, occupancy, residents, strangers
 from analytics.episodes import Episodes
 from analytics.quarters import TALLY, Quarter
 from analytics.state import Table, layout_of
 
-DETECTORS: tuple[Callable[[Quarter, Episodes], None], ...] = (residents.close,)
+DETECTORS: tuple[Callable[[Quarter, Episodes], None], ...] = (
+    inactivity.close,
+    health.close,
+    footfall.close,
+    residents.close,
+    occupancy.close,
+    strangers.close,
+)
 """In the order in which they are asked: what explains comes before what would accuse."""
 
-TABLES: tuple[Table, ...] = (TALLY, *residents.TABLES)
+TABLES: tuple[Table, ...] = (
+    TALLY,
+    *inactivity.TABLES,
+    *health.TABLES,
+    *footfall.TABLES,
+    *residents.TABLES,
+    *occupancy.TABLES,
+    *evening.TABLES,
+    *strangers.TABLES,
+)
 
 LAYOUT = layout_of(TABLES)
 """Differs wherever a checkpoint would; a checkpoint of another layout is not read."""

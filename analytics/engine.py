@@ -13,18 +13,19 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics import quarters, residents
+from analytics import occupancy, quarters, residents
 from analytics.detectors import DETECTORS, LAYOUT, TABLES
 from analytics.episodes import Episodes
 from analytics.findings import Finding, Phase, Rule, Severity, SubjectKind
 from analytics.rules import GAP_US
 from analytics.sight import Gap, View
+from analytics.signals import SIGNALS
 from analytics.state import NEVER, ROW, Memory, dump, load
 from analytics.status import SiteStatus, site_status
 from analytics.town import Site, Town, compile_town
 from analytics.watch import Watch, is_activity, is_presence, remember
 from gateway.clock import SECOND_US
-from gateway.events import Flag, Kind
+from gateway.events import Flag, Kind, ListRole, Result
 from ingest.columns import Batch
 
 Rows = NDArray[np.void]
@@ -59,7 +60,9 @@ class Engine:
         return self._shard(shard).take_changed()
 
     def _shard(self, shard: int) -> "Shard":
-        return self._shards.setdefault(shard, Shard(shard, Memory()))
+        if shard not in self._shards:
+            self._shards[shard] = Shard(shard, Memory())
+        return self._shards[shard]
 
 
 class Shard:
@@ -295,7 +298,10 @@ class Shard:
         late = rows["t_us"] <= sites["clock"][at]
         ajar = (rows["kind"] == Kind.CONTACT) & (rows["a"] == 1)
         night = sites["night"][at] & (is_presence(rows) | ajar)
-        slow[at[late | night | link | offline | sites["open_records"][at]]] = True
+        refused = (rows["kind"] == Kind.PASSAGE) & (rows["a"] == Result.REFUSED) & (rows["b"] == ListRole.BLOCK_LIST)
+        signal = np.isin(rows["kind"], SIGNALS) | refused
+        slow |= occupancy.near(self.memory, self.town, rows)
+        slow[at[late | night | link | offline | signal | sites["open_records"][at]]] = True
         slow &= sites["started"] != NEVER
         return slow
 
@@ -313,6 +319,7 @@ class Shard:
         devices["link_off"][here] = 0
         devices["due"][here] = np.maximum(devices["heard"][here], devices["mounted"][here]) + devices["patience"][here]
         self._doors(rows[known & (rows["kind"] == Kind.CONTACT)])
+        occupancy.take(self.memory, self.town, rows)
         seen = rows[active]
         remember(self.memory, seen)
         day = (seen["t_us"] >= sites["day_from"][seen["s"]]) & (seen["t_us"] < sites["day_to"][seen["s"]])

@@ -45,10 +45,21 @@ class LeftOpen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoActivity:
-    """Silence while open."""
+    """Silence while open, for longer than usual at this time of the week."""
 
     limit_min: float = 120
-    """Minutes of proven silence until someone is told. Longer for points that few people visit."""
+    """Minutes of proven silence until someone is told, while less than `days` days are known of the site. Longer for points
+    that few people visit."""
+    days: float = 7
+    """Days of history from which on the site's own rhythm decides. More to keep to `limit_min`."""
+    per_month: float = 0.5
+    """False alarms per site and month that the learned limit is set for. Less where nobody is near to look."""
+    least_min: float = 30
+    """Minutes below which no learned limit falls; at least 30."""
+    most_min: float = 240
+    """Minutes above which no learned limit rises (hard cap) at a site that closes every day."""
+    most_always_min: float = 1440
+    """The same where people live: a day and a night."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +68,15 @@ class ClosedEarly:
 
     early_min: float = 60
     """Minutes of proven silence before closing that count as closed. Longer where afternoons are quiet."""
-    habit: float = 0.7
-    """Share of past opening days with activity in those last minutes from which on silence is unusual."""
+    habit: float = 0.9
+    """Share of past opening days without such a silence from which on it is unusual. Lower finds more, and more that is usual."""
+    days: float = 10
+    """Opening days (Monday to Friday, others apart) that must be known before a site is judged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeopleAfterClosing:
-    """More people were counted in than out, and a second sensor says that someone is there."""
+    """More people were counted in than out, and since the last exit a second sensor says that someone is there."""
 
     after_min: float = 45
     """Minutes after closing until someone is told."""
@@ -142,23 +155,23 @@ class DeviceSilent:
     """A sensor that is there gives no data, although its neighbours at the site do."""
 
     days: float = 3
-    """Opening days without data, while neighbours were busy, until someone is told."""
+    """Days without data, while neighbours were busy, until someone is told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stuck:
     """A sensor says the same all the time, although others move."""
 
-    hours: float = 24
-    """Open hours in one state with activity at the other sensors until someone is told."""
+    hours: float = 12
+    """Busy hours (with activity at the site's other sensors) in one state until someone is told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flapping:
     """A contact chatters."""
 
-    edges: float = 60
-    """Edges within a quarter of an hour from which on it is chatter, not people."""
+    edges: float = 80
+    """Edges within a quarter of an hour from which on it is chatter, unless others saw a quarter as many people."""
     calm_min: float = 60
     """Minutes without chatter after which it is over."""
 
@@ -193,8 +206,8 @@ class BatteryLow:
 class Tamper:
     """A device was opened or taken off its mount."""
 
-    hold_min: float = 30
-    """Minutes after which a device that only says "opened" is taken as in place again."""
+    hold_min: float = 10
+    """Minutes for which it must be in place again until that is believed (a loose cover chatters)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

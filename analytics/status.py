@@ -7,7 +7,10 @@ database, where people act on them.
 from dataclasses import dataclass
 from typing import Any
 
+from analytics import evening
 from analytics.findings import Rule
+from analytics.inactivity import deadline
+from analytics.occupancy import OCCUPANCY, ONE
 from analytics.rules import minutes
 from analytics.state import NEVER, Memory
 from analytics.town import Site, Town
@@ -34,7 +37,7 @@ def site_status(memory: Memory, town: Town, site: Site) -> SiteStatus:
     state = memory.sites[site.row]
     clock = int(state["clock"])
     started = state["started"] != NEVER
-    rule, deadline = _next(memory, site, clock) if started else ("", None)
+    rule, deadline = _next(memory, town, site, clock) if started else ("", None)
     base = "unknown"
     if started:
         is_open = not site.calendar.has_hours or site.calendar.at(clock) is not None
@@ -52,11 +55,12 @@ def site_status(memory: Memory, town: Town, site: Site) -> SiteStatus:
             "base": base,
             "places": [_place(memory, town, site, p.id) for p in site.places],
             "recent": memory.recent.get(site.input.id, [])[::-1],
+            **_people(memory, town, site, clock),
         },
     )
 
 
-def _next(memory: Memory, site: Site, clock: int) -> tuple[str, int | None]:
+def _next(memory: Memory, town: Town, site: Site, clock: int) -> tuple[str, int | None]:
     """Return the nearest pending deadline of the rules about silence and doors."""
     if not site.calendar.has_hours or not site.sensors:
         return "", None
@@ -72,11 +76,29 @@ def _next(memory: Memory, site: Site, clock: int) -> tuple[str, int | None]:
         if clock < left and w.closes_us < MAX_TIME_US and any(memory.devices["door"][d] == 1 for d in site.sensors):
             dues.append((left, Rule.LEFT_OPEN))
         if w.opens_us <= clock < w.closes_us and not told & {Rule.NOT_OPENED, Rule.NO_ACTIVITY}:
-            quiet = max(w.opens_us, int(state["last_act"]), int(state["started"])) + minutes(rules.no_activity.limit_min)
+            base = max(w.opens_us, int(state["last_act"]), int(state["started"]))
+            quiet = deadline(memory, town, site, base).due_us
             if clock < quiet < w.closes_us:
                 dues.append((quiet, Rule.NO_ACTIVITY))
+        early = evening.deadline(memory, site, clock) if w.opens_us <= clock < w.closes_us else NEVER
+        if clock < early < NEVER and evening.is_habit(site, *evening.habit(memory, site, w.opens_us)):
+            dues.append((early, Rule.CLOSED_EARLY))
+    stay, inside = memory.tables[OCCUPANCY.name][["stay_from", "inside"]][site.row]
+    if clock < stay < NEVER and inside >= ONE * rules.people_after_closing.people and town.counted[site.row]:
+        dues.append((int(stay), Rule.PEOPLE_AFTER_CLOSING))
     due, rule = min(dues, default=(None, ""))
     return str(rule), due
+
+
+def _people(memory: Memory, town: Town, site: Site, clock: int) -> dict[str, Any]:
+    """Say how many are inside (None: nobody counts them), and what is still being learned: rule → days known, days needed."""
+    o = memory.tables[OCCUPANCY.name][site.row]
+    days, needed = evening.habit(memory, site, clock)[0], site.rules.closed_early.days
+    return {
+        "inside": round(int(o["inside"]) / ONE) if town.counted[site.row] else None,
+        "inside_unsure": bool(o["unsure"] < NEVER),
+        "learning": {Rule.CLOSED_EARLY: [round(days), round(needed)]} if days < needed else {},
+    }
 
 
 def _place(memory: Memory, town: Town, site: Site, place: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.calendars import Calendar
-from analytics.findings import SubjectKind
+from analytics.findings import Rule, SubjectKind
 from analytics.people import People, compile_people
 from analytics.rules import Rules, compile_rules, minutes
 from analytics.state import DEVICE, FAMILIES, NEVER, SITE, UNKNOWN, Memory, Table
@@ -50,6 +50,25 @@ class Town:
     place_row: NDArray[np.int64]
     """Place id → row in `counting`."""
     people: People
+    family: NDArray[np.int8]
+    """By row of the device: its family's place in FAMILIES, -1 none of them."""
+    gate: NDArray[np.bool_]
+    """Place id → people come and go there: an entrance; where none is counted, every place that is."""
+    gate_counter: NDArray[np.bool_]
+    """By row of the device: a counter of such a place."""
+    counted: NDArray[np.bool_]
+    """By row of the site: those who come and go are counted."""
+    limit: NDArray[np.int64]
+    """By row of the site: thousandths of people that may be inside, NEVER where nobody said."""
+    settings: dict[tuple[str, str], NDArray[np.float64]] = field(default_factory=dict)
+
+    def setting(self, rule: Rule, name: str) -> NDArray[np.float64]:
+        """Return a setting of a rule by the row of the site."""
+        known = self.settings.get((rule, name))
+        if known is None:
+            known = np.array([getattr(getattr(site.rules, rule), name) for site in self.by_row], np.float64)
+            self.settings[rule, name] = known
+        return known
 
     def subject(self, memory: Memory, kind: SubjectKind, row: int) -> tuple[int, int]:
         """Return the register id of a table's row, and the id of its site."""
@@ -76,7 +95,8 @@ def compile_town(memory: Memory, tables: Iterable[Table] = ()) -> Town:
     mounted = [d for d in inputs.devices if d.place in places]
     memory.sites = _carry(memory.sites, [s.id for s in inputs.sites], _new_site())
     memory.devices = _carry(memory.devices, [d.id for d in mounted], _new_device())
-    sites = {s.id: _site(row, s, inputs.days) for row, s in enumerate(inputs.sites)}
+    calendars: dict[str, Calendar] = {}
+    sites = {s.id: _site(row, s, inputs.days, calendars) for row, s in enumerate(inputs.sites)}
     served: dict[int, list[int]] = {g.id: [] for g in inputs.gateways}
     for place in inputs.places:
         sites[place.site].places.append(place)
@@ -91,6 +111,7 @@ def compile_town(memory: Memory, tables: Iterable[Table] = ()) -> Town:
             served.setdefault(device.gateway, []).append(site.row)
     counted = {d.place for d in mounted if d.family == "counter"} | _known_places(memory, tables)
     counting = [p for p in inputs.places if p.id in counted]
+    gates = _gates(inputs.places, {d.place for d in mounted if d.family == "counter"})
     rows = {s.id: row for row, s in enumerate(inputs.sites)}
     people = compile_people(inputs, rows, {d.id: row for row, d in enumerate(mounted)})
     ids = {
@@ -112,12 +133,20 @@ def compile_town(memory: Memory, tables: Iterable[Table] = ()) -> Town:
         counting=counting,
         place_row=_table({p.id: row for row, p in enumerate(counting)}),
         people=people,
+        family=np.array([FAMILIES.index(d.family) if d.family in FAMILIES else -1 for d in mounted], np.int8),
+        gate=_mask(gates, max(places, default=0) + 1),
+        gate_counter=np.array([d.family == "counter" and d.place in gates for d in mounted], np.bool_),
+        counted=_mask({sites[places[d.place].site].row for d in mounted if d.family == "counter"}, len(sites)),
+        limit=np.array([_limit(site) for site in sites.values()], np.int64),
     )
 
 
-def _site(row: int, site: SiteInput, days: Mapping[str, str]) -> Site:
-    calendar = Calendar(site.zone, site.hours, site.closed, days=days, modes=site.modes)
-    return Site(row=row, input=site, calendar=calendar, rules=compile_rules(site.rules))
+def _site(row: int, site: SiteInput, days: Mapping[str, str], calendars: dict[str, Calendar]) -> Site:
+    """Sites of the same hours share one calendar."""
+    same = repr((site.zone, site.hours, site.closed, site.modes))
+    if same not in calendars:
+        calendars[same] = Calendar(site.zone, site.hours, site.closed, days=days, modes=site.modes)
+    return Site(row=row, input=site, calendar=calendars[same], rules=compile_rules(site.rules))
 
 
 def _known_places(memory: Memory, tables: Iterable[Table]) -> set[int]:
@@ -157,6 +186,22 @@ def _new_device() -> NDArray[np.void]:
     device = np.zeros(1, DEVICE)
     device["door"] = UNKNOWN
     return device
+
+
+def _gates(places: list[PlaceInput], counted: set[int]) -> set[int]:
+    entrances = {p.id for p in places if p.room == "entrance"}
+    known = {p.site for p in places if p.id in entrances & counted}
+    return entrances | {p.id for p in places if p.id in counted and p.site not in known}
+
+
+def _limit(site: Site) -> int:
+    return NEVER if site.input.capacity is None else round(1000 * site.input.capacity * site.rules.crowding.share)
+
+
+def _mask(true: set[int], size: int) -> NDArray[np.bool_]:
+    mask = np.zeros(size, np.bool_)
+    mask[list(true)] = True
+    return mask
 
 
 def _table(rows: dict[int, int]) -> NDArray[np.int64]:

@@ -12,18 +12,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics.calendars import Window
+from analytics.evening import Evening
 from analytics.findings import Finding, Rule, Severity, SubjectKind
+from analytics.inactivity import deadline, fixed, reason
+from analytics.inside import PRESENCE, Inside
 from analytics.rules import HELD_US, minutes
-from analytics.sensors import Row, Sensors
+from analytics.sensors import Row
+from analytics.signals import SIGNALS, Signals
 from analytics.state import NEVER, RECENT, Memory, Record
 from gateway.events import MAX_TIME_US, MIN_TIME_US, Flag, Kind
 
-BY_EVENT = frozenset({Rule.NOT_OPENED, Rule.NO_ACTIVITY, Rule.OPENED_AFTER_HOURS, Rule.LEFT_OPEN})
+ABSENT = frozenset({Rule.NOT_OPENED, Rule.NO_ACTIVITY, Rule.CLOSED_EARLY})
+"""Rules about nobody being there, in opening hours."""
+BY_EVENT = ABSENT | {Rule.OPENED_AFTER_HOURS, Rule.LEFT_OPEN, Rule.PEOPLE_AFTER_CLOSING, Rule.CROWDING, Rule.REFUSED_PERSON}
 """Rules whose open records any event of the site may change."""
 SHOWN = ["t_us", "place", "kind", "a", "b", "d_in", "d_out"]
 
 
-class Watch(Sensors):
+class Watch(Inside, Evening, Signals):
     """The rules of one site; short-lived, all it knows is in `Memory`. `found` collects findings."""
 
     # ---------------------------------------------------------------- time
@@ -65,21 +72,24 @@ class Watch(Sensors):
         for r in list(self.records):
             device = r.reason.get("device") if r.rule is Rule.LEFT_OPEN else r.subject if r.kind is SubjectKind.DEVICE else None
             if self._overtaken(r):
-                self.withdraw(r, int(self.state["clock"]), "closure")
+                self.withdraw(r, int(self.state["clock"]), "visit" if r.rule in PRESENCE else "closure")
             elif device is not None and device not in here:
                 self.end(r, max(int(self.state["clock"]), r.deadline_us), "removed")
         return self.found
 
     def _overtaken(self, r: Record) -> bool:
-        """Tell whether a closure now explains an absence."""
-        if r.rule in (Rule.NOT_OPENED, Rule.NO_ACTIVITY):
+        """Tell whether a closure now explains an absence, or a visit a presence."""
+        if r.rule in PRESENCE:
+            return self._visited(r.deadline_us)
+        if r.rule in ABSENT:
             return self.site.calendar.at(r.deadline_us) is None
         return r.absent and r.kind is not SubjectKind.DEVICE and any(a <= r.since_us < b for a, b in self.site.input.closed)
 
     def _next_due(self) -> int:
-        dues = [int(self.state["agenda"]), self._no_activity_due()]
+        dues = [int(self.state["agenda"]), self._no_activity_due(), self._early_due()]
         dues += [self._after_hours_end(r) for r in self.records if r.rule is Rule.OPENED_AFTER_HOURS]
         dues += [r.deadline_us + HELD_US for r in self.records if r.held]
+        dues += [due for due, _ in self._signals_due() + self._refused_due()]
         for d in self.site.devices:
             due = int(self.memory.devices["due"][d])
             if due <= self._device_clock(d):
@@ -91,7 +101,11 @@ class Watch(Sensors):
             if self.memory.devices["due"][d] <= min(now, self._device_clock(d)):
                 self._device_due(d, int(self.memory.devices["due"][d]))
         if self._no_activity_due() <= now:
-            self._no_activity(self._no_activity_due())
+            self._no_activity()
+        if self._early_due() <= now and (early := self._early(self._early_due())):
+            self._raise_when_proven(early)
+        self._signals_fire(now)
+        self._refused_fire(now)
         for r in [r for r in self.records if r.rule is Rule.OPENED_AFTER_HOURS]:
             if self._after_hours_end(r) <= now:
                 self.end(r, self._after_hours_end(r), "quiet")
@@ -109,6 +123,7 @@ class Watch(Sensors):
             self.state["day_from"], self.state["day_to"] = day_from, day_to
             self.state["today_in"] = self.state["today_passages"] = 0
         self.state["night"] = self._is_night(now)
+        self._await_closing(now)
         times = [day_to]
         if self.site.calendar.has_hours:
             for w in self.site.calendar.around(now):
@@ -124,12 +139,13 @@ class Watch(Sensors):
             closes,
             closes + minutes(after.after_min),
             closes + minutes(rules.left_open.after_min),
+            self._stay_deadline(closes),
         )
 
     def _calendar(self, now: int) -> None:
         if self.site.calendar.has_hours:
             for w in self.site.calendar.around(now):
-                _, opens, opened, closes, _, left = self._times(w.opens_us, w.closes_us)
+                _, opens, opened, closes, _, left, stayed = self._times(w.opens_us, w.closes_us)
                 if now == left:
                     self._left_open(w.closes_us, now)
                 if now == opened and opened < closes and w.first:
@@ -137,15 +153,18 @@ class Watch(Sensors):
                 if now == opens:
                     self._opening(now)
                 if now == closes:
+                    self._learn_evening(w)
                     self._closing(now)
+                if now == stayed:
+                    self._stays(now)
         self._turn_page(now)
 
     def _opening(self, now: int) -> None:
-        for r in [r for r in self.records if r.rule is Rule.LEFT_OPEN]:
+        for r in [r for r in self.records if r.rule in (Rule.LEFT_OPEN, Rule.PEOPLE_AFTER_CLOSING)]:
             self.end(r, now, "opening")
 
     def _closing(self, now: int) -> None:
-        for r in [r for r in self.records if r.rule in (Rule.NOT_OPENED, Rule.NO_ACTIVITY) and not r.held]:
+        for r in [r for r in self.records if r.rule in ABSENT and not r.held]:
             self.end(r, now, "closing")
 
     def _is_night(self, t: int) -> bool:
@@ -178,25 +197,30 @@ class Watch(Sensors):
             )
         )
 
-    def _no_activity_due(self) -> int:
-        """Return when the present silence becomes too long, NEVER if it cannot."""
+    def _silence(self) -> tuple[Window, int] | None:
+        """Return the present opening time and when the present silence began in it."""
         clock = int(self.state["clock"])
         window = self.site.calendar.at(clock) if self.site.calendar.has_hours and self.site.sensors else None
-        if window is None:
+        return None if window is None else (window, max(window.opens_us, int(self.state["last_act"]), int(self.state["started"])))
+
+    def _no_activity_due(self) -> int:
+        """Return when the present silence becomes too long, NEVER if it cannot."""
+        silence = self._silence()
+        if silence is None or not fixed(self.memory, self.site, silence[1], int(self.state["clock"])):
             return NEVER
-        base = max(window.opens_us, int(self.state["last_act"]), int(self.state["started"]))
-        due = base + minutes(self.site.rules.no_activity.limit_min)
+        window, base = silence
+        due = deadline(self.memory, self.town, self.site, base).due_us
         told = base == self.state["judged"] or any(
             r.rule is Rule.NOT_OPENED and r.episode == window.opens_us for r in self.records
         )
         return NEVER if told or due >= window.closes_us else due
 
-    def _no_activity(self, now: int) -> None:
-        limit = self.site.rules.no_activity.limit_min
-        self.state["judged"] = base = now - minutes(limit)
-        window = self.site.calendar.at(base)
-        last = int(self.state["last_act"]) == base
-        reason: dict[str, Any] = {"code": "no_activity" if last else "no_activity_since_opening", "since_us": base}
+    def _no_activity(self) -> None:
+        silence = self._silence()
+        assert silence, "a deadline of a silence that is none"
+        window, base = silence
+        self.state["judged"] = base
+        found = deadline(self.memory, self.town, self.site, base)
         self._raise_when_proven(
             Record(
                 rule=Rule.NO_ACTIVITY,
@@ -205,10 +229,10 @@ class Watch(Sensors):
                 site=self.id,
                 episode=base,
                 since_us=base,
-                deadline_us=now,
-                until_us=window.closes_us if window else NEVER,
+                deadline_us=found.due_us,
+                until_us=window.closes_us,
                 severity=Severity.MAJOR,
-                reason=reason | {"limit_min": limit, "sensors": len(self.site.sensors)},
+                reason=reason(self.site, found, base, base != self.state["last_act"]),
             )
         )
 
@@ -222,6 +246,8 @@ class Watch(Sensors):
             if r.rule is Rule.LEFT_OPEN:
                 if self._sees_quiet(self.town.device(r.reason["device"]), r.since_us, r.deadline_us):
                     self._begin(r)
+            elif r.rule is Rule.PEOPLE_AFTER_CLOSING:
+                self._try_stays(r)
             elif all(self._sees_quiet(d, r.since_us, r.deadline_us) for d in self.site.sensors):
                 self._begin(r)
                 if r.first_us:
@@ -302,6 +328,8 @@ class Watch(Sensors):
 
     def _presence(self, row: Row) -> None:
         t = row["t_us"]
+        if self._visited(t):
+            return
         hold = minutes(self.site.rules.opened_after_hours.hold_min)
         for r in self.records:
             if r.rule is Rule.OPENED_AFTER_HOURS and r.episode - hold <= t <= r.last_us + hold:
@@ -367,6 +395,9 @@ class Watch(Sensors):
                 self.memory.devices["act"][d] = max(int(self.memory.devices["act"][d]), t)
         if kind == Kind.CONTACT:
             self._contact(row)
+        elif kind in SIGNALS:
+            self._signal(row)
+        self._inside(row, late=late and t < self.state["clock"])
         if any(r.held for r in self.records):
             self._try_held()
 
@@ -383,7 +414,7 @@ class Watch(Sensors):
             self.state["today_passages"] += int(row["kind"] == Kind.PASSAGE)
 
     def _activity(self, t: int) -> None:
-        for r in [r for r in self.records if r.rule in (Rule.NOT_OPENED, Rule.NO_ACTIVITY)]:
+        for r in [r for r in self.records if r.rule in ABSENT]:
             begins = r.since_us if r.rule is Rule.NOT_OPENED else r.since_us + 1
             if begins <= t <= r.deadline_us:
                 self.withdraw(r, t, "activity_before")

@@ -18,6 +18,8 @@ AT = {
         "t_us": "02:40",
         "since_us": "06:10",
         "to_us": "06:40",
+        "from_us": "05:40",
+        "sign_us": "17:20",
     }.items()
 }
 FULL = AT | {
@@ -38,6 +40,14 @@ FULL = AT | {
     "alert": 12,
     "of_rule": Rule.NOT_OPENED,
     "told": 3,
+    "people": 11,
+    "capacity": 10,
+    "came_in": 9,
+    "went_out": 8,
+    "quiet_min": 60,
+    "days": 12,
+    "busy": 11,
+    "usual": 2.5,
 }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from analytics.engine import Engine
 from analytics.findings import Finding, Phase, Rule
 from gateway.clock import HOUR_US, MINUTE_US, SECOND_US
-from gateway.events import NO_FLAGS, Flag, Kind
+from gateway.events import NO_FLAGS, Flag, Kind, ListRole, Result
 from ingest.columns import COLUMNS, Batch, BlindSpan, Coverage, Liveness
 from ingest.inputs import DeviceInput, GatewayInput, Inputs, PersonInput, PlaceInput, SiteInput, encode
 
@@ -25,6 +25,9 @@ IDENTITIES = {DOOR: "z2m/门", COUNTER: "lora/c0", TERMINAL: "face/900"}
 FAMILIES = {DOOR: "door", COUNTER: "counter", TERMINAL: "terminal"}
 ALIVE_US = {DOOR: HOUR_US, COUNTER: 30 * MINUTE_US, TERMINAL: 2 * MINUTE_US}
 PLACE_OF = {DOOR: 101, COUNTER: 102, TERMINAL: 103}
+LONG_US = 100 * 24 * HOUR_US
+PATIENT = {DOOR: LONG_US, COUNTER: LONG_US, TERMINAL: LONG_US}
+"""Sensors that may be silent for as long as they like."""
 NAMES = {DOOR: "大门", COUNTER: "大厅", TERMINAL: "食堂"}
 
 
@@ -51,15 +54,17 @@ def inputs(
     version: int = 1,
     alive_us: dict[int, int] | None = None,
     persons: list[PersonInput] | None = None,
+    rooms: dict[int, str] | None = None,
+    days: dict[str, str] | None = None,
     **site: Any,
 ) -> Inputs:
     """The register: `gateways` maps each device to the gateway it is behind (default: a door alone, behind gateway 1)."""
     behind = {DOOR: 1} if gateways is None else gateways
-    alive = ALIVE_US | (alive_us or {})
+    alive, room = ALIVE_US | (alive_us or {}), rooms or {}
     return Inputs(
         version=version,
         sites=[site_input(**site)],
-        places=[PlaceInput(id=PLACE_OF[d], site=SITE, code=f"p{d}", name=NAMES[d], name_en="", room="entrance") for d in behind],
+        places=[PlaceInput(id=PLACE_OF[d], site=SITE, code=f"p{d}", name=NAMES[d], name_en="", room=room.get(d, "entrance")) for d in behind],
         devices=[
             DeviceInput(
                 id=d,
@@ -76,10 +81,22 @@ def inputs(
         ],
         gateways=[GatewayInput(id=g, code=f"gw-{g}") for g in sorted(set(behind.values()))],
         persons=persons or [],
+        days=days or {},
     )
 
 
-def event(t_us: int, device: int, kind: Kind, *, gateway: int = 1, a: int = 0, d_in: int = 0, flags: Flag = NO_FLAGS) -> np.void:
+def event(
+    t_us: int,
+    device: int,
+    kind: Kind,
+    *,
+    gateway: int = 1,
+    a: int = 0,
+    b: int = 0,
+    d_in: int = 0,
+    d_out: int = 0,
+    flags: Flag = NO_FLAGS,
+) -> np.void:
     """One row of COLUMNS."""
     row: np.void = np.zeros(1, COLUMNS)[0]
     for name, value in {
@@ -89,7 +106,9 @@ def event(t_us: int, device: int, kind: Kind, *, gateway: int = 1, a: int = 0, d
         "gateway": gateway,
         "kind": kind,
         "a": a,
+        "b": b,
         "d_in": d_in,
+        "d_out": d_out,
         "flags": flags,
     }.items():
         row[name] = value
@@ -183,6 +202,22 @@ class Day:
         row = self.row(TERMINAL, Kind.PASSAGE, t=t, a=1, flags=flags)
         row["person"] = person
         return self.happens(row)
+
+    def leaves(self, people: int = 1, *, t: str = "") -> Self:
+        """The counter counts people out."""
+        return self.happens(self.row(COUNTER, Kind.COUNT_TOTAL, t=t, d_out=people))
+
+    def sees(self, people: int, *, flags: Flag = NO_FLAGS) -> Self:
+        """The counter sees people in its region."""
+        return self.happens(self.row(COUNTER, Kind.OCCUPANCY, a=people, flags=flags))
+
+    def refuses(self, *, t: str = "", flags: Flag = NO_FLAGS) -> Self:
+        """The terminal recognises someone on its block list."""
+        return self.happens(self.row(TERMINAL, Kind.PASSAGE, t=t, a=Result.REFUSED, b=ListRole.BLOCK_LIST, flags=flags))
+
+    def strangers(self, people: int) -> Self:
+        """The terminal sees people whom it does not know."""
+        return self.happens(*[self.row(TERMINAL, Kind.PASSAGE, a=Result.STRANGER)] * people)
 
     def alive(self, *devices: int, t: str = "") -> Self:
         """Signs of life."""

@@ -1,0 +1,131 @@
+"""closed_early: everybody has left well before closing, though at this site that is not the habit.
+
+One decision: what is learned is how often the rule's own condition does not come true (no silence of `early_min` that reaches
+into the last `early_min` before closing), so the habit and the alarm speak of the same thing.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from analytics.calendars import SATURDAY, Window
+from analytics.findings import Rule, Severity, SubjectKind
+from analytics.rules import minutes
+from analytics.sensors import Sensors
+from analytics.state import NEVER, Memory, Record, Table
+from analytics.town import Site
+from gateway.events import MAX_TIME_US
+
+EVENING = Table(
+    name="evening",
+    kind=SubjectKind.SITE,
+    dtype=np.dtype(
+        [
+            ("id", "i4"),
+            ("judged", "i8"),  # begin of the silence that was judged last
+            ("fired", "u1"),  # today: 1 too long a silence, 2 and proven, 3 and told
+            ("days", "f4", (2,)),  # learned: Monday to Friday, other days
+            ("busy", "f4", (2,)),  # of these, with people until near closing
+        ]
+    ),
+)
+TABLES = (EVENING,)
+
+KEPT = 60.0
+"""Days after which what was learned is slowly forgotten."""
+TOLD = 0.25
+"""What a day counts of which we just said that it is unusual: a new habit is believed after some weeks, not after some days."""
+
+
+def habit(memory: Memory, site: Site, t_us: int) -> tuple[float, float]:
+    """Return of how many days of this kind something is known, and on how many of them people stayed until near closing."""
+    e, kind = memory.tables[EVENING.name][site.row], _kind(site, t_us)
+    return float(e["days"][kind]), float(e["busy"][kind])
+
+
+def is_habit(site: Site, days: float, busy: float) -> bool:
+    """Tell whether silence before closing is unusual here. The share is Laplace's (k + 1) / (n + 2): few days prove little."""
+    settings = site.rules.closed_early
+    return days >= settings.days and (busy + 1) / (days + 2) >= settings.habit
+
+
+def deadline(memory: Memory, site: Site, clock: int) -> int:
+    """Return when the present silence reaches the last minutes before closing and is long enough; NEVER if it will not."""
+    calendar = site.calendar
+    window = calendar.at(clock) if calendar.has_hours and site.sensors else None
+    if window is None or window.closes_us == MAX_TIME_US or not calendar.is_last(window) or _cut(site, window):
+        return NEVER
+    state = memory.sites[site.row]
+    if state["last_act"] < window.opens_us - minutes(site.rules.not_opened.before_min):
+        return NEVER  # nobody came at all
+    quiet = minutes(site.rules.closed_early.early_min)
+    base = max(window.opens_us, int(state["last_act"]), int(state["started"]))
+    due = max(base + quiet, window.closes_us - quiet)
+    return NEVER if due >= window.closes_us or base == memory.tables[EVENING.name]["judged"][site.row] else due
+
+
+class Evening(Sensors):
+    """The rule, event by event."""
+
+    def _early_due(self) -> int:
+        return deadline(self.memory, self.site, int(self.state["clock"]))
+
+    def _early(self, now: int) -> Record | None:
+        """Judge the silence at its deadline `now`. Returns what is to be raised when it is proven."""
+        e, window = self._evening, self.site.calendar.at(now)
+        assert window is not None, f"the deadline {now} of site {self.id} lies outside its hours"
+        e["judged"] = base = max(window.opens_us, int(self.state["last_act"]), int(self.state["started"]))
+        proven = all(self._sees_quiet(d, base, now) for d in self.site.sensors)
+        days, busy = habit(self.memory, self.site, window.opens_us)
+        told = is_habit(self.site, days, busy)
+        e["fired"] = max(int(e["fired"]), 3 if told and proven else 2 if proven else 1)
+        if not told:
+            return None
+        return Record(
+            rule=Rule.CLOSED_EARLY,
+            kind=SubjectKind.SITE,
+            subject=self.id,
+            site=self.id,
+            episode=base,
+            since_us=base,
+            deadline_us=now,
+            until_us=window.closes_us,
+            severity=Severity.MAJOR,
+            reason={
+                "code": "closed_early",
+                "since_us": base,
+                "closes_us": window.closes_us,
+                "quiet_min": (now - base) // minutes(1),
+                "early_min": self.site.rules.closed_early.early_min,
+                "days": round(days),
+                "busy": round(busy),
+                "sensors": len(self.site.sensors),
+            },
+        )
+
+    def _learn_evening(self, window: Window) -> None:
+        """Learn from a day whose last window closes now."""
+        e = self._evening
+        fired, e["fired"] = int(e["fired"]), 0
+        came = self.state["last_act"] >= window.opens_us - minutes(self.site.rules.not_opened.before_min)
+        seen = self.state["started"] <= window.opens_us and fired != 1
+        odd = _cut(self.site, window) or self.site.calendar.excused(window.opens_us, window.closes_us)
+        if not came or not seen or odd or not self.site.calendar.is_last(window):
+            return
+        kind, weight = _kind(self.site, window.opens_us), TOLD if fired == 3 else 1.0
+        keep = min(1.0, (KEPT - weight) / max(float(e["days"][kind]), 1.0))
+        e["days"][kind] = e["days"][kind] * keep + weight
+        e["busy"][kind] = e["busy"][kind] * keep + weight * (fired == 0)
+
+    @property
+    def _evening(self) -> Any:
+        return self.memory.tables[EVENING.name][self.site.row]
+
+
+def _kind(site: Site, t_us: int) -> int:
+    return int(site.calendar.day_type(t_us) >= SATURDAY)
+
+
+def _cut(site: Site, window: Window) -> bool:
+    """Tell whether a closure, not the hours, ends a window."""
+    return any(a <= window.closes_us < b for a, b in site.input.closed)
