@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import psycopg
 from psycopg.types.json import Jsonb
 
+from analytics import visits
 from analytics.alerts import QUERIES, Connection, apply_findings, colour
 from analytics.detectors import LAYOUT
 from analytics.engine import Engine
@@ -248,6 +249,7 @@ class Runner:
                 raise Overtaken(f"T2 from {lane.analysed} to {lane.at} of epoch {lane.epoch} met another state")
             if findings:  # alerts before sites, as everyone locks them
                 await apply_findings(conn, findings, now)
+                await visits.follow(conn, findings, now)
             if findings or now - lane.status_us >= STATUS_US:
                 assert lane.engine is not None
                 lane.status_us = now

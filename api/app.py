@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from psycopg_pool import AsyncConnectionPool
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from api import rest, rest_duty, rest_endpoints
+from api import rest, rest_duty, rest_endpoints, visiting
 from api.access import require_declared
 from api.console import Console
 from api.problems import Problems
@@ -20,7 +20,7 @@ from api.web import assets, stream
 from api.web.fragments import Fragments
 from api.web.live import Hub
 from api.web.page import environment, error_page
-from api.web.pages import alerts, duty, endpoints, files, more, overview, signin
+from api.web.pages import alerts, duty, endpoints, files, more, overview, signin, visits
 from api.web.security import BodyLimit, SameOrigin, SecurityHeaders
 
 __all__ = ["ApiSettings", "create_app"]
@@ -36,7 +36,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app = FastAPI(title="smartcare", version="1", lifespan=_lifespan, openapi_url=None, docs_url=None, redoc_url=None)
     for router in (
         *(rest.router, rest_endpoints.router, files.router, signin.router, overview.router, alerts.router, more.router),
-        *(endpoints.router, duty.router, rest_duty.router, stream.router),
+        *(endpoints.router, duty.router, rest_duty.router, stream.router, visiting.router, visits.router),
     ):
         app.router.routes.extend(router.routes)
     require_declared(app)
