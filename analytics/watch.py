@@ -301,9 +301,10 @@ class Watch(Inside, Evening, Signals):
         t = row["t_us"]
         for w in self.site.calendar.around(t) if self.site.calendar.has_hours else ():
             deadline = w.closes_us + minutes(self.site.rules.left_open.after_min)
+            if deadline > min(t, int(self.state["started"])) or self.memory.devices["door_since"][row["d"]] > deadline:
+                continue
             opening = self.site.calendar.next_opening(w.closes_us)
-            unwatched = deadline <= min(t, int(self.state["started"]))
-            if unwatched and self.memory.devices["door_since"][row["d"]] <= deadline and (opening is None or t < opening):
+            if opening is None or t < opening:
                 self._open_at(row["d"], w.closes_us, deadline)
 
     def _contact(self, row: Row) -> None:
