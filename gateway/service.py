@@ -96,7 +96,7 @@ class Gateway:
             if b.to_us is None:  # open when the last process ended; whoever said so will say it again
                 self._blind.note(b.source, b.from_us, now, b.reason)
         if spool.lost is not None:
-            log.error("the spool was damaged and set aside; unsent events since then are lost: %s", config.spool)
+            log.error("the spool was damaged or deleted; events that were not sent are lost: %s", config.spool)
             self._blind.note("", spool.lost, now, "spool lost")
         self._stream = self._since_us = self._through_us = self._skew_us = 0
         self._begin_stream(now, "gateway was down")

@@ -74,14 +74,16 @@ class Held:
 class Spool:
     """The spool at `path` (mode 0600), of which this process is the only writer.
 
-    lost: where the file was damaged, the time (µs) up to which the backend surely has everything, else None; the damaged
-    file lies beside the new one. alive_us: when the gateway was last known to be alive, 0 for a new spool.
+    lost: where the file was damaged or deleted, the time (µs) up to which the backend surely has everything, else None; the
+    damaged file lies beside the new one. alive_us: when the gateway was last known to be alive, 0 for a new spool.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.lost: int | None = None
         path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            self.lost = self._delivered()  # a file that was deleted may have held as much as a damaged one
         try:
             self._db = _open(path)
         except sqlite3.DatabaseError as e:
@@ -260,14 +262,18 @@ class Spool:
 
     def _set_aside(self) -> int:
         """Move the damaged file and its journal away. Returns the time up to which the backend surely has everything."""
-        known_us = int(self.path.stat().st_mtime * 1e6)
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            known_us = int(self.path.with_suffix(".delivered").read_text())
+        delivered_us = self._delivered()
+        known_us = int(self.path.stat().st_mtime * 1e6) if delivered_us is None else delivered_us
         for suffix in ("", "-wal", "-shm"):
             file = Path(f"{self.path}{suffix}")
             if file.exists():
                 file.replace(f"{self.path}.damaged{suffix}")
         return known_us
+
+    def _delivered(self) -> int | None:
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            return int(self.path.with_suffix(".delivered").read_text())
+        return None
 
 
 def mask(head: bytes) -> bytes:

@@ -42,16 +42,19 @@ class Settings(BaseSettings):
     outgoing: list[str] = []
     """Where deliveries may go, "host:port" or "CIDR:port" (JSON list). Empty: nowhere."""
 
+    country: str = "CN"
+    """ISO 3166 code of the country whose public holidays hold; local exceptions are entered with `smartcare calendar`."""
+
     lost_after_s: float = 60
     """A gateway is lost after this silence (s). Shorter finds cut lines sooner and forgives less."""
 
 
 RUN_FILE = "run.json"
 IMPATIENT = {
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 25_000,
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "25000",
     "options": "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c tcp_user_timeout=25000",
 }
 """Of PostgreSQL's connections; seconds, but for the milliseconds of tcp_user_timeout."""
@@ -75,8 +78,7 @@ def impatient(database_url: str) -> str:
     """
     if not database_url:
         return ""
-    given = conninfo_to_dict(database_url)
-    return make_conninfo(**(IMPATIENT | {name: value for name, value in given.items() if value is not None}))
+    return make_conninfo("", **{**IMPATIENT, **conninfo_to_dict(database_url)})
 
 
 def write_run(state: Path, values: dict[str, Any]) -> None:

@@ -49,7 +49,7 @@ class Chain:
 
 def crash_everywhere(c: Campaign) -> None:
     """Let worker, gateway and API, at the same time, crash at each of their points at each of the first hits."""
-    stage, hits = c.stage, c.of(1, 3, 6)
+    stage, hits = c.stage, c.of(1, 2, 6)
     chains = []
     for name, points in POINTS.items():
         wanted = [p for p in points if c.size or p in SMOKE_POINTS]

@@ -115,7 +115,8 @@ def _from_devices(c: Campaign, number: int, seconds: float) -> dict[str, tuple[s
 
 
 def _p99(c: Campaign, from_us: int, to_us: int) -> float:
-    query = "SELECT percentile_disc(0.99) WITHIN GROUP (ORDER BY pos - t_us) FROM event WHERE pos > %s AND t_us BETWEEN %s AND %s AND kind = %s"
+    query = "SELECT percentile_disc(0.99) WITHIN GROUP (ORDER BY pos - t_us) FROM event"
+    query += " WHERE pos > %s AND t_us BETWEEN %s AND %s AND kind = %s"
     return round((c.stage.rows(query, from_us, from_us, to_us, Kind.CONTACT)[0][0] or 0) / 1000, 1)
 
 

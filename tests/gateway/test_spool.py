@@ -169,6 +169,21 @@ def test_a_damaged_file_is_set_aside_and_the_time_it_may_have_held_is_known(tmp_
     assert (tmp_path / "s.db.damaged").read_bytes() == raw
 
 
+def test_a_deleted_file_leaves_the_time_it_may_have_held_and_a_new_one_has_lost_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    spool = Spool(path)
+    assert spool.lost is None
+    spool.delivered(T + 7)
+    spool.close()
+    again = Spool(path)
+    assert again.lost is None
+    again.close()
+    path.unlink()
+    fresh = Spool(path)
+    assert fresh.lost == T + 7
+    fresh.close()
+
+
 def test_two_processes_cannot_share_a_spool(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "s.db")
     with pytest.raises(SpoolError, match="end the other gateway"):
