@@ -29,6 +29,8 @@ from gateway.events import Flag, Kind, ListRole, Result
 from ingest.columns import Batch
 
 Rows = NDArray[np.void]
+CLOCK_WRONG = "clock wrong"
+"""The reason that ingest gives for the time in which a gateway's clock was wrong."""
 SHOW_US = 30 * SECOND_US
 """A site's clock is shown again after so much event time, though nothing else changed."""
 
@@ -152,10 +154,12 @@ class Shard:
                 gap.said_us = begin
                 gap.told = [site.input.id for site in self._blinded(gateway, gap)] or [0]
                 found += [self._gap_finding(gateway, gap, site, Phase.BEGIN, begin) for site in gap.told]
+                found += self._clock_finding(gateway, gap, Phase.BEGIN, begin)
         if gap.told is not None and end is not None and not gap.over:
             gap.over = True
             phase = Phase.END if gap.reason == "lost" or end - gap.said_us >= GAP_US else Phase.RETRACT
             found += [self._gap_finding(gateway, gap, site, phase, end) for site in gap.told]
+            found += self._clock_finding(gateway, gap, phase, end)
         return found
 
     def _blinded(self, gateway: int, gap: Gap) -> list[Site]:
@@ -194,6 +198,27 @@ class Shard:
                 "places": sorted({self.town.places[self.town.devices[d].place].name for d in blinded}),
             },
         )
+
+    def _clock_finding(self, gateway: int, gap: Gap, phase: Phase, at_us: int) -> list[Finding]:
+        """A gateway whose clock is wrong is blind, and somebody has to set it."""
+        if gap.reason != CLOCK_WRONG:
+            return []
+        known = self.town.gateways.get(gateway)
+        reason = {"code": "gateway_clock", "gateway": known.code if known else str(gateway), "since_us": gap.said_us}
+        return [
+            Finding(
+                shard=self.shard,
+                rule=Rule.CLOCK_WRONG,
+                subject_kind=SubjectKind.GATEWAY,
+                subject=gateway,
+                site=next((site for site in gap.told or () if site), 0),
+                episode=gap.said_us,
+                phase=phase,
+                at_us=at_us,
+                severity=Severity.MAJOR,
+                reason=reason if phase is Phase.BEGIN else reason | {"ended": "normal"},
+            )
+        ]
 
     # ---------------------------------------------------------------- rows
 

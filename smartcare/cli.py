@@ -84,6 +84,9 @@ def _declare_running(commands: Any) -> None:
     score.add_argument("--json", type=Path, metavar="FILE", help="write the figures too")
     score.set_defaults(run=_score)
 
+    rules = commands.add_parser("rules", help="规则 every rule with its settings and defaults")
+    rules.set_defaults(run=_rules)
+
     replay = commands.add_parser("replay", help="回放 what rules would have raised over stored history")
     replay.add_argument("--from", required=True, dest="since", metavar="DATE", help="YYYY-MM-DD or YYYY-MM-DDTHH:MM, in --zone")
     replay.add_argument("--to", required=True, metavar="DATE", help="end of the span, not included")
@@ -243,6 +246,13 @@ def _score(a: Arguments) -> int:
     else:
         alerts = score.read_alerts(a.alerts)
     _say(score.report(truths, alerts, a.json))
+    return 0
+
+
+def _rules(_: Arguments) -> int:
+    from smartcare import rules
+
+    _say(rules.table())
     return 0
 
 

@@ -162,6 +162,17 @@ def test_times_that_are_not_plausible_are_told_once_and_over_after_a_good_day() 
     assert len(found(day, Rule.CLOCK_WRONG, Phase.END)) == 1
 
 
+def test_a_gateway_whose_clock_is_wrong_is_a_gap_and_somebody_has_to_set_it() -> None:
+    day = Day(register()).at("06:00")
+    span: dict[str, Any] = {"gateway": 1, "source": "", "from_us": day.time("06:00"), "reason": "clock wrong"}
+    day.send(blind=[BlindSpan(to_us=None, **span)]).at("06:20")
+    day.expect(Rule.MONITORING_GAP, at="06:00")
+    wrong = day.expect(Rule.CLOCK_WRONG, at="06:00")
+    assert render(wrong.rule, wrong.reason, "zh", day.zone).startswith("网关 gw-1 的时钟自 06:00 起不准")
+    day.send(blind=[BlindSpan(to_us=day.time("06:30"), **span)]).at("06:40")
+    assert {f.rule: f.phase for f in day.found} == {Rule.MONITORING_GAP: Phase.END, Rule.CLOCK_WRONG: Phase.END}
+
+
 def test_a_low_battery_is_told_once_until_it_is_replaced() -> None:
     day = Day(register()).at("06:00")
     for level in (60, 20, 19, 25, 18):
