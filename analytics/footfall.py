@@ -9,6 +9,7 @@ neighbours were empty too.
                                                           └─ empty too ─→ unusual_footfall
 """
 
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Any
 
@@ -62,7 +63,9 @@ LAG = 4
 """Quarters that neighbours are asked about later, so that all sites with a living gateway have closed theirs."""
 EMPTY = 0.5
 """Share of the usual counts at the neighbours below which they are empty too."""
-FADE = 0.5 ** (1 / 8)
+NOBODY = 2.0
+"""People missed in a run of zeros from which on a place shows its neighbours that nobody comes."""
+FADE = 0.5 ** (1 / 4)
 """Per quarter: the share of the usual is that of the last two hours or so."""
 
 
@@ -90,10 +93,14 @@ def thresholds(per_month: Floats) -> Floats:
 
     Overlapping spans are worth one test for each quarter of their length.
     """
+    share, which = np.unique(per_month, return_inverse=True)
+    return np.array([_limits(p) for p in share.tolist()])[which]
+
+
+@lru_cache
+def _limits(per_month: float) -> list[float]:
     tests = 30.0 * QUARTERS / np.maximum(SPANS / 4.0, 1.0)
-    share = np.unique(per_month)
-    z = np.array([[-NormalDist().inv_cdf(min(p / (2.0 * len(SPANS)) / n, 0.4)) for n in tests] for p in share.tolist()])
-    return np.asarray(z[np.searchsorted(share, per_month)])
+    return [-NormalDist().inv_cdf(min(per_month / (2.0 * len(SPANS)) / n, 0.4)) for n in tests.tolist()]
 
 
 def log_chance_of_none(usual: Floats, spread: Floats) -> Floats:
@@ -136,6 +143,7 @@ def _remember(q: Quarter, state: NDArray[np.void], rows: Ints, outlook: Outlook)
     number = q.to_us // QUARTER_US
     enough = state["usual"][rows] >= 2.0
     share = (state["counted"][rows] + 0.5) / (state["usual"][rows] + 0.5)
+    share[state["missed"][rows] >= NOBODY] = 0.0  # at once, not fading: it may be the whole town
     state["share"][rows, number % 8] = np.where(enough, np.minimum(share, 100.0), np.nan)
     state["quarter"][rows] = number
 

@@ -60,12 +60,17 @@ LONGEST = np.array([30.0, 10.0, 10.0])
 RATIO_DAYS = 8.0
 DOUBT = 0.2
 """Weight of a quarter that was reported as unusual: a single one moves little, a new normal is taken over within weeks."""
-STRANGE_DAY = np.array([0.04] * 5 + [0.09, 0.09, 0.4])
+FEW_DAYS = 0.25
+"""Relative variance of what one single day of a class says of the next ones; falls with the square of their number."""
+STRANGE_DAY = np.array([0.02] * 5 + [0.0, 0.01, 0.4])
 """Relative variance between a day type not seen before and its class: a public holiday may be anything."""
-CLIP = 2.0
+CLIP = 1.0
 """Standard deviations beyond which a quarter adds no more to the spread, so that every second evening may be unusual."""
-CLIPPED = 0.774
+CLIPPED = 0.516
 """Mean square of a standard normal clipped at `CLIP`."""
+CALMER = 1.5
+"""Multiple of the spread of the week's calmer parts that a part of a workday can have, twice that at weekends: a hall with an
+event on every second evening is unusual on each of them."""
 FAR = 3.0
 """Standard deviations from usual beyond which a quarter teaches as little as one that was reported."""
 
@@ -159,7 +164,7 @@ def doubtfulness(profile: Rows, rows: Ints) -> Floats:
     same = CLASS[kind][:, None] == CLASS
     of_class = np.minimum((learned * same).sum(axis=1), LONGEST[CLASS[kind]])
     of_kind = np.minimum(learned[np.arange(len(rows)), kind], RATIO_DAYS)
-    return np.asarray(0.25 / (0.5 + of_class) + STRANGE_DAY[kind] / (1.0 + of_kind))
+    return np.asarray(FEW_DAYS / (0.5 + of_class) ** 2 + STRANGE_DAY[kind] / (1.0 + of_kind))
 
 
 def spread_out(profile: Rows, rows: Ints, slot: Ints, outlook: Outlook, steady: NDArray[np.bool_]) -> None:
@@ -169,7 +174,7 @@ def spread_out(profile: Rows, rows: Ints, slot: Ints, outlook: Outlook, steady: 
     with np.errstate(invalid="ignore"):
         bound = CLIP * np.sqrt(m + outlook.spread * m * m)
         error = np.clip(x - m, -bound, bound)
-        sample = (error * error / CLIPPED - m) / (m * m)
+        sample = (error * error / CLIPPED - m) / (m * m) - doubtfulness(profile, rows)[:, None]
         sure = (m / (1.0 + present * m)) ** 2
         learned = np.minimum(days(profile, rows), 30.0) * np.where(group, 2.0, 5.0) / 7.0
         gain = sure / (1.0 + sure) / (QUARTERS // BLOCKS * (1.0 + learned[:, None]))
@@ -217,7 +222,10 @@ def _mean(profile: Rows, rows: Ints, slot: Ints, kind: Ints) -> Floats:
 
 def _spread(profile: Rows, rows: Ints, slot: Ints) -> Floats:
     group = (CLASS[profile["kinds"][rows, 0]] > 0).astype(int)
-    return np.asarray(profile["spread"][rows, group, slot // (QUARTERS // BLOCKS)].astype(np.float64))
+    known = profile["spread"][rows].astype(np.float64)
+    calm = np.sort(known.reshape(len(rows), -1, len(SPANS)), axis=1)[:, 2 * BLOCKS // 3]
+    most = CALMER * (1 + group)[:, None] * calm
+    return np.asarray(np.minimum(known[np.arange(len(rows)), group, slot // (QUARTERS // BLOCKS)], most))
 
 
 def _learn(profile: Rows, rows: Ints, slot: Ints, kind: Ints, x: Floats, weight: Floats) -> None:
