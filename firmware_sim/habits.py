@@ -78,12 +78,14 @@ def last_closing(site: Site, before_us: int) -> int:
 
 
 def windows(site: Site, day: date) -> list[tuple[int, int]]:
-    """Return when a site opens and closes on a local day."""
+    """Return when a site opens and closes on a local day: a holiday is as a Sunday, a worked Sunday as a Monday."""
     zone, midnight = ZoneInfo(site.zone), datetime(day.year, day.month, day.day)  # noqa: DTZ001 - local, placed by _at
-    return [
-        (_at(midnight, start, zone), _at(midnight + timedelta(days=end <= start), end, zone))
-        for start, end in site.hours[DAYS[day.weekday()]]
-    ]
+    hours, kind = site.hours[DAYS[day.weekday()]], site.days.get(day.isoformat())
+    if kind == "holiday":
+        hours = site.hours["sun"]
+    elif kind == "workday":
+        hours = hours or site.hours["mon"]
+    return [(_at(midnight, start, zone), _at(midnight + timedelta(days=end <= start), end, zone)) for start, end in hours]
 
 
 def _at(day: datetime, text: str, zone: ZoneInfo) -> int:

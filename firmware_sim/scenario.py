@@ -11,7 +11,7 @@ One decision: days count from 1 and times are local, as a person would tell the 
 is likely.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from importlib.resources import files
 from random import Random
@@ -44,8 +44,6 @@ class Scenario:
     plot: Plot
     from_us: int
     to_us: int
-    days: dict[str, str]
-    """Date → "holiday" or "workday", where it is not what its weekday says."""
 
 
 def names() -> list[str]:
@@ -68,8 +66,9 @@ def load(name: str, seed: int | None = None, begins: date | None = None) -> Scen
 def build(name: str, story: dict[str, Any]) -> Scenario:
     """Build a scenario from what its file says. Raises BadScenario."""
     fleet = story["fleet"]
-    town = build_fleet(fleet["name"], fleet.get("seed", 1), fleet.get("sites"))
     holidays, workdays = story.get("holidays", ()), story.get("workdays", ())
+    days = {str(d): "holiday" for d in holidays} | {str(d): "workday" for d in workdays}
+    town = replace(build_fleet(fleet["name"], fleet.get("seed", 1), fleet.get("sites")), days=days)
     plot = Plot(seed=town.seed, people=People(town.seed, holidays))
     begins: date = story["begins"]
     scenario = Scenario(
@@ -80,7 +79,6 @@ def build(name: str, story: dict[str, Any]) -> Scenario:
         plot=plot,
         from_us=local_us(begins, 0, ZONE),
         to_us=local_us(begins + timedelta(days=story["days"]), 0, ZONE),
-        days={str(d): "holiday" for d in holidays} | {str(d): "workday" for d in workdays},
     )
     sites = town.sites()
     for n, told in enumerate(story.get("incidents", ())):

@@ -6,7 +6,7 @@ which has closed three quarters of an hour ago with its door held open: there is
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -37,7 +37,8 @@ _HELD = 1  # the site whose door is held open
 class Site:
     """A site as its devices see it.
 
-    hours: weekday → windows of local time. places: those that `devices` are mounted at. persons: local ids its terminal
+    hours: weekday → windows of local time. days: date → "holiday" or "workday" (调休), where it is not as its weekday says.
+    places: those that `devices` are mounted at. persons: local ids its terminal
     knows, and their tokens. gateway: of its devices, "" where it has none.
     """
 
@@ -47,6 +48,7 @@ class Site:
     capacity: int
     gateway: str
     hours: Mapping[str, tuple[tuple[str, str], ...]]
+    days: Mapping[str, str]
     devices: tuple[str, ...]
     places: tuple[str, ...]
     persons: tuple[str, ...]
@@ -60,6 +62,8 @@ class Town:
 
     seed: int
     document: Mapping[str, Any]
+    days: Mapping[str, str] = field(default_factory=dict)
+    """Date → "holiday" or "workday", where it is not as its weekday says."""
     held_open: str | None = None
     """Code of the site whose door is held open past closing."""
 
@@ -89,6 +93,7 @@ class Town:
             capacity=int(row.get("capacity") or 0),
             gateway=mounted[0]["gateway"] if mounted else "",
             hours={day: tuple((a, b) for a, b in row["hours"].get(day, ())) for day in DAYS},
+            days=self.days,
             devices=tuple(d["identity"] for d in mounted),
             places=tuple(d["place"] for d in mounted),
             persons=tuple(local_id for local_id, _ in persons),

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import cast
 
-from benchmarks.quality.report import PAGE, RESULT, MissingData, Part, merge, write_page
+from benchmarks.quality.report import PAGE, RESULT, MissingData, Part, merge, prefix, write_page
 
 PARTS = ("dodgers", "auckland", "footfall", "homes", "absence", "town")
 """Modules of this package, in the order of the page."""
@@ -43,7 +43,7 @@ def main() -> int:
             print(f"{name}: {e}", file=sys.stderr)
             missing += 1
             continue
-        figures = merge(measured, f"quality.{name}.")
+        figures = merge(measured, prefix(name, known[name]))
         for key, value in measured.items():
             print(f"{key:48} {value:>12,.3f}")
         print(f"{name}: {time.perf_counter() - begin:.0f} s", flush=True)

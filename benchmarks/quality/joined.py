@@ -154,7 +154,7 @@ class Joined:
 
     def __init__(self, scenario: Scenario, slice_us: int = 5 * MINUTE_US) -> None:
         self._slice_us = slice_us
-        self.register = register(scenario.town.document, scenario.plot.closures, scenario.days)
+        self.register = register(scenario.town.document, scenario.plot.closures, scenario.town.days)
         self._scenario = scenario
         self._codecs = codecs()
         self._of: dict[str, Codec] = {}

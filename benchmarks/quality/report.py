@@ -100,6 +100,11 @@ def merge(figures: Mapping[str, float], prefix: str) -> dict[str, float]:
     return known
 
 
+def prefix(name: str, part: Part) -> str:
+    """Return what the names of a part's figures begin with: its own PREFIX, else "quality.NAME."."""
+    return str(getattr(part, "PREFIX", f"quality.{name}."))
+
+
 INTRO = """# Quality
 
 How well the rules find what happened, on public data that nobody here made. `make quality SMARTCARE_DATA=…` feeds each data set
@@ -113,7 +118,7 @@ def write_page(parts: Mapping[str, Part], figures: Mapping[str, float]) -> None:
     """Write docs/quality.md from the figures of those parts that have any."""
     sections = []
     for name, part in parts.items():
-        mine = {k: v for k, v in figures.items() if k.startswith(f"quality.{name}.")}
+        mine = {k: v for k, v in figures.items() if k.startswith(prefix(name, part))}
         if mine:
             sections.append(part.section(mine).rstrip() + "\n")
     PAGE.write_text(INTRO + "\n".join(sections))

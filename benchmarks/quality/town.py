@@ -64,13 +64,13 @@ def play(scenario: Scenario) -> Played:
     return Played(scenario=scenario, codes=joined.register.codes, batches=batches, ends_us=ends)
 
 
-def analyse(played: Played, from_us: int) -> list[Alert]:
-    """Let a new engine see everything from `from_us` on; returns its alerts."""
+def analyse(played: Played, from_us: int, to_us: int) -> list[Alert]:
+    """Let a new engine see everything from `from_us` through `to_us`; returns its alerts."""
     engine, found = Engine(), list[Finding]()
     register, *later = zip(played.batches, played.ends_us, strict=True)
     found += engine.apply(register[0])
     for batch, end_us in later:
-        if end_us > from_us:
+        if from_us < end_us <= to_us:
             coverage = [replace(c, from_us=max(c.from_us, from_us)) for c in batch.coverage]
             found += engine.apply(replace(batch, coverage=coverage))
     return alerts_of(found, played.codes)
@@ -82,26 +82,35 @@ def truths_of(scenario: Scenario) -> list[Truth]:
 
 
 def measure(data: Path, say: Say) -> dict[str, float]:
-    """Play the town, score every rule, and draw how false alarms and recall change with history. `data` is not read."""
+    """Play the town and judge what is said about it. `data` is not read."""
     began = time.perf_counter()
     scenario = build("town", STORY)
     played = play(scenario)
     events = sum(len(b.rows) for b in played.batches)
     say(f"town: {len(scenario.town.document['sites'])} sites, {events} events played in {time.perf_counter() - began:.0f} s")
+    return judge(played, say)
+
+
+def judge(played: Played, say: Say) -> dict[str, float]:
+    """Score every rule, and draw how false alarms and recall change with history."""
+    scenario, sites = played.scenario, len(played.scenario.town.document["sites"])
     truths, judged_us = truths_of(scenario), scenario.from_us + LEARNING_DAYS * DAY_US
+    until_us = judged_us + CURVE_DAYS * DAY_US
     figures: dict[str, float] = {}
+    alerts: list[Alert] = []
     for history in HISTORIES:
         began = time.perf_counter()
-        alerts = analyse(played, judged_us - history * DAY_US)
-        scores, _ = score(truths, alerts, during=(judged_us, judged_us + CURVE_DAYS * DAY_US))
-        figures |= _curve(history, [s for s in scores if s.rule in LEARNED], len(scenario.town.document["sites"]))
+        alerts = analyse(played, judged_us - history * DAY_US, scenario.to_us if history == LEARNING_DAYS else until_us)
+        scores, _ = score(truths, alerts, during=(judged_us, until_us))
+        figures |= _curve(history, [s for s in scores if s.rule in LEARNED], sites)
         say(f"town: {history} days of history analysed in {time.perf_counter() - began:.0f} s")
     scores, quiet = score(truths, alerts, during=(judged_us, scenario.to_us))
     for s in scores:
-        figures |= _figures(s)
+        if s.incidents or s.alerts:
+            figures |= _figures(s)
     for q in quiet:
         figures[f"sim.quiet.{q.incident}.incidents"], figures[f"sim.quiet.{q.incident}.disturbed"] = q.incidents, q.disturbed
-    figures["sim.false_per_site_day"] = sum(s.false for s in scores) / len(scenario.town.document["sites"]) / DAYS
+    figures["sim.false_per_site_day"] = sum(s.false for s in scores) / sites / DAYS
     _draw(figures)
     return figures
 

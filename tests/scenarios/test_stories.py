@@ -1,0 +1,52 @@
+"""Named scenarios, from the vendors' bytes through real codecs, ingest and engine, in virtual time: what is said about each."""
+
+from dataclasses import asdict
+
+import msgspec
+import pytest
+
+from analytics.engine import Engine
+from analytics.scoring import Alert, Truth, alerts_of, score
+from benchmarks.quality.joined import Joined
+from firmware_sim.scenario import load
+from gateway.clock import HOUR_US
+
+
+def told(name: str, slice_us: int = HOUR_US) -> tuple[list[Truth], list[Alert]]:
+    """Play a scenario; returns what happened and what was said about it."""
+    scenario = load(name)
+    joined, engine = Joined(scenario, slice_us), Engine()
+    found = [finding for batch in joined.batches() for finding in engine.apply(batch)]
+    truths = [msgspec.convert(asdict(t), Truth, strict=False) for t in scenario.plot.truths]
+    return truths, alerts_of(found, joined.register.codes)
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "delay_min"),
+    [
+        ("door-left-open", "left_open", 30),
+        ("power-cut", "monitoring_gap", 1),
+        ("gateway-offline", "monitoring_gap", 1),
+        ("bridge-offline", "monitoring_gap", 1),
+        ("nobody-opened", "not_opened", 30),
+        ("nobody-came", "no_activity", 180),
+        ("intruder", "opened_after_hours", 1),
+        ("crowd", "crowding", 20),
+    ],
+)
+def test_what_happens_is_said_in_time_and_nothing_else_is(name: str, rule: str, delay_min: float) -> None:
+    scores, _ = score(*told(name))
+    assert {s.rule: s.false for s in scores if s.false} == {}
+    (mine,) = [s for s in scores if s.incidents]
+    assert (mine.rule, mine.recall) == (rule, 1)
+    assert mine.delay_s is not None
+    assert mine.delay_s <= delay_min * 60
+
+
+@pytest.mark.parametrize("name", ["a-quiet-morning", "noisy-lines"])
+def test_where_nothing_is_wrong_nothing_is_said(name: str) -> None:
+    assert told(name)[1] == []
+
+
+def test_how_often_batches_are_made_changes_nothing() -> None:
+    assert told("power-cut", HOUR_US // 12) == told("power-cut", 3 * HOUR_US)
