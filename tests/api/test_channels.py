@@ -18,7 +18,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from api import breaker, endpoints, mail
+from api import breaker, disclosures, endpoints, mail
 from api.endpoints import Endpoint, check
 from api.errors import ApiError
 from api.outgoing import Caller, parse_allow_list
@@ -439,3 +439,27 @@ def test_the_breaker_s_states_and_what_counts_against_a_receiver() -> None:
     assert [breaker.able("webhook", s) for s in (None, 200, 301, 404, 429, 500)] == [False, True, True, True, False, False]
     assert [breaker.able("email", s) for s in (None, 250, 451, 550)] == [False, True, False, True]
     assert breaker.MOST_US == 10 * MINUTE_US
+
+
+async def test_what_left_is_on_record_for_three_years_by_name_and_without_values(outbox: Outbox) -> None:
+    with serving(receiver(_fine)) as port, psycopg.connect(outbox.dsn, autocommit=True) as conn:
+        mapping = 'body: {no: "=data.alert_id", where: "=join(\'\', [data.site.name, data.note])"}'
+        mapped = outbox.register(f"http://127.0.0.1:{port}/", secret=SECRET, mapping=mapping, name="mapped")
+        robot = outbox.register(f"http://127.0.0.1:{port}/?key=k", kind="wecom", name="robot")
+        async with sending(outbox, port):
+            alert = outbox.alert()
+            for endpoint in (mapped, robot):
+                await outbox.until(outbox.put(alert, endpoint, note="不外传", reason_zh="门没关"), attempts=1)
+        rows = conn.execute("SELECT endpoint, receiver, about, version, fields FROM disclosure ORDER BY id").fetchall()
+        assert rows[0] == ("mapped", f"127.0.0.1:{port}", f"alert {alert}", 1, ["alert_id", "note", "site.name"])
+        assert rows[1][4] == ["alert_id", "reason_zh", "site.name"]
+        text = conn.execute("SELECT string_agg(disclosure::text, '') FROM disclosure").fetchone()
+        assert text is not None
+        assert "不外传" not in text[0]
+        at_us = int(outbox.one("SELECT min(at_us) AS at_us FROM disclosure")["at_us"])
+        assert disclosures.purge(conn, at_us + disclosures.KEPT_US) == 0
+        assert disclosures.purge(conn, outbox.clock() + disclosures.KEPT_US + 1) == 2
+
+
+async def _fine(_: Request) -> Response:
+    return JSONResponse({"errcode": 0})
