@@ -62,7 +62,7 @@ def settle(c: Campaign) -> Observed:
     stage = c.stage
     stage.stop_devices()
     wanted = expected(stage.told()) + c.extra
-    stage.until(_caught_up(stage, wanted), "what the ledgers say is stored", seconds=300)
+    stage.until(_caught_up(stage, wanted), "what the ledgers say is stored", seconds=900)
     stage.until(lambda: _analysed(stage), "the analyzer is at the end of the log", seconds=120)
     stage.until(lambda: _all_over(stage), "every watched site's alert has ended", seconds=60)
     (stage.folder / "calm").touch()

@@ -42,7 +42,7 @@ class Stage(Stack):
     seed: int = 1
     watched_doors: int = 60
     herd: int = 10
-    rate: float = 25
+    rate: float = 15
     disks: bool = False
     """Whether spool and cluster are on disks that can be filled."""
     site_bus: nats.Broker = field(init=False)
@@ -96,7 +96,7 @@ class Stage(Stack):
         """Let the devices say what they have to say; returns when all is acknowledged."""
         assert self.devices is not None
         self.devices.send_signal(signal.SIGTERM)
-        self.until(lambda: self.devices is None or self.devices.poll() is not None, "the devices are heard out", seconds=240)
+        self.until(lambda: self.devices is None or self.devices.poll() is not None, "the devices are heard out", seconds=600)
         assert self.devices.returncode == 0, process.tail(self.folder / "log" / "devices.log")
 
     def stop(self) -> None:
@@ -191,10 +191,10 @@ class Stage(Stack):
         return sum(said.startswith(f"{name}: ended") for said in self.said)
 
     def flows(self, what: str) -> None:
-        """Wait until events that happened from now on are stored."""
+        """Wait until events are stored in a transaction that begins from now on."""
         now = time.time_ns() // 1000  # noqa: TID251 - the campaign's own clock
-        query = "SELECT 1 FROM event WHERE pos > %s AND t_us > %s LIMIT 1"
-        self.until(lambda: self.rows(query, now, now), f"events flow after {what}", seconds=180)
+        query = "SELECT 1 FROM event WHERE pos > %s LIMIT 1"
+        self.until(lambda: self.rows(query, now), f"events flow after {what}", seconds=300)
 
     # ------------------------------------------------------------------ what the ledgers say
     def told(self) -> list[dict[str, Any]]:
