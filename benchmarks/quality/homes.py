@@ -25,6 +25,7 @@ from ingest.columns import COLUMNS, Batch, Coverage
 from ingest.inputs import DeviceInput, GatewayInput, Inputs, PlaceInput, SiteInput, encode
 
 LEARNING_US = 7 * DAY_US
+HALF_HOUR_US = HOUR_US // 2
 ALIVE_US = DAY_US
 SHARD, SITE, GATEWAY = 1, 1, 1
 FRONT = ("front door", "foyer,door")
@@ -190,6 +191,8 @@ def _judge(house: House, due: Callable[[int], int]) -> Result:
     result = Result(days=(int(house.times[-1]) - house.from_us) / DAY_US)
     times = np.unique(house.times).tolist()
     for base, end in pairwise(times):
+        if end - base < HALF_HOUR_US and -(-base // HOUR_US) * HOUR_US >= end:
+            continue  # shorter than any limit, and no full hour to ask at
         at = due(base)
         if max(at, house.from_us) < end and at >= house.from_us:
             result.alarms.append((base, at))
