@@ -138,7 +138,8 @@ def limits(mine: NDArray[np.void], silence: Silence, per_day: Floats) -> tuple[I
 
 def _beside(hours: NDArray[np.float32]) -> NDArray[np.float32]:
     """Blur (n, 24) counts over neighbours, because nobody is punctual."""
-    return (np.roll(hours, 1, 1) + 2 * hours + np.roll(hours, -1, 1)) / 4
+    blurred: NDArray[np.float32] = (np.roll(hours, 1, 1) + 2 * hours + np.roll(hours, -1, 1)) / np.float32(4)
+    return blurred
 
 
 def _factors(mine: NDArray[np.void], mode: Ints) -> Floats:
