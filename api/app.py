@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from psycopg_pool import AsyncConnectionPool
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from api import rest, rest_duty, rest_endpoints, visiting
+from api import rest, rest_daybook, rest_duty, rest_endpoints, visiting
 from api.access import require_declared
 from api.console import Console
 from api.problems import Problems
@@ -35,8 +35,20 @@ def create_app(settings: ApiSettings) -> FastAPI:
     """
     app = FastAPI(title="smartcare", version="1", lifespan=_lifespan, openapi_url=None, docs_url=None, redoc_url=None)
     for router in (
-        *(rest.router, rest_endpoints.router, files.router, signin.router, overview.router, alerts.router, more.router),
-        *(endpoints.router, duty.router, rest_duty.router, stream.router, visiting.router, visits.router),
+        rest.router,
+        rest_daybook.router,
+        rest_duty.router,
+        rest_endpoints.router,
+        files.router,
+        signin.router,
+        overview.router,
+        alerts.router,
+        duty.router,
+        more.router,
+        endpoints.router,
+        stream.router,
+        visiting.router,
+        visits.router,
     ):
         app.router.routes.extend(router.routes)
     require_declared(app)

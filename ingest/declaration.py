@@ -22,6 +22,8 @@ from ingest.classes import CLASSES
 from ingest.errors import IngestError
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+SPECIAL = ("holiday", "workday")
+"""Public holidays, and weekend days that are worked; where they are left out, Sunday's and Monday's hours hold."""
 TIME = re.compile(r"^([01]\d|2[0-3]):[0-5]\d$")
 DAY_MINUTES = 24 * 60
 
@@ -56,18 +58,24 @@ def _zone(name: str) -> str:
 
 def _hours(hours: dict[str, list[tuple[str, str]]]) -> dict[str, list[tuple[str, str]]]:
     """Fill in the days left out (closed) and refuse what is no time or overlaps, over midnight and from Sunday to Monday."""
-    if unknown := set(hours) - set(DAYS):
-        raise ValueError(f"days out of {', '.join(DAYS)}, not {', '.join(sorted(unknown))}")
+    if unknown := set(hours) - {*DAYS, *SPECIAL}:
+        raise ValueError(f"days out of {', '.join(DAYS + SPECIAL)}, not {', '.join(sorted(unknown))}")
+    for day in set(hours) & set(SPECIAL):
+        _check_overlap([(*_window(window), day) for window in hours[day]])
     spans = sorted(
         (DAYS.index(day) * DAY_MINUTES + start, DAYS.index(day) * DAY_MINUTES + end, day)
         for day, windows in hours.items()
+        if day in DAYS
         for start, end in map(_window, windows)
     )
-    week = [*spans, *((spans[0][0] + 7 * DAY_MINUTES, 0, spans[0][2]) for _ in spans[:1])]
-    for (_, end, day), (start, _, other) in itertools.pairwise(week):
+    _check_overlap([*spans, *((spans[0][0] + 7 * DAY_MINUTES, 0, spans[0][2]) for _ in spans[:1])])
+    return {day: hours.get(day, []) for day in DAYS} | {day: hours[day] for day in SPECIAL if day in hours}
+
+
+def _check_overlap(spans: list[tuple[int, int, str]]) -> None:
+    for (_, end, day), (start, _, other) in itertools.pairwise(sorted(spans)):
         if start < end:
             raise ValueError(f"windows that do not overlap; those of {day} and {other} do")
-    return {day: hours.get(day, []) for day in DAYS}
 
 
 def _window(window: tuple[str, str]) -> tuple[int, int]:
@@ -108,7 +116,10 @@ class RegionRow(Row):
 
 
 class SiteRow(Row):
-    """A centre, station or point. hours: weekday → windows of local time; a day left out is closed."""
+    """A centre, station or point.
+
+    hours: weekday, "holiday" or "workday" → windows of local time; a weekday left out is closed.
+    """
 
     code: Code
     name: Name

@@ -144,6 +144,35 @@ FROM (SELECT DISTINCT ON (c.site, c.from_us, c.to_us) c.site, c.from_us, c.to_us
 WHERE NOT cancelled
 ORDER BY site, from_us, to_us
 
+-- name: inputs_modes
+-- A visit or drill is in force unless the newest row about the same time cancels it.
+SELECT site, from_us, to_us, mode
+FROM (SELECT DISTINCT ON (m.site, m.from_us, m.to_us, m.mode) m.site, m.from_us, m.to_us, m.mode, m.cancelled
+      FROM site_mode m JOIN site s ON s.id = m.site
+      WHERE s.shard = %(shard)s
+      ORDER BY m.site, m.from_us, m.to_us, m.mode, m.id DESC) newest
+WHERE NOT cancelled
+ORDER BY site, from_us, to_us, mode
+
+-- name: calendar_days
+SELECT date, kind, name, author FROM calendar_day ORDER BY date
+
+-- name: put_calendar_day
+INSERT INTO calendar_day (date, kind, name, author, at_us) VALUES (%(date)s, %(kind)s, %(name)s, %(author)s, %(now_us)s)
+ON CONFLICT (date) DO UPDATE
+SET kind = EXCLUDED.kind, name = EXCLUDED.name, author = EXCLUDED.author, at_us = EXCLUDED.at_us
+
+-- name: zone_of_site
+SELECT zone FROM site WHERE code = %(site)s
+
+-- name: put_closure
+INSERT INTO closure (site, from_us, to_us, reason, author, at_us, cancelled)
+SELECT id, %(from_us)s, %(to_us)s, %(reason)s, %(author)s, %(now_us)s, %(cancelled)s FROM site WHERE code = %(site)s
+
+-- name: put_site_mode
+INSERT INTO site_mode (site, from_us, to_us, mode, reason, author, at_us, cancelled)
+SELECT id, %(from_us)s, %(to_us)s, %(mode)s, %(reason)s, %(author)s, %(now_us)s, %(cancelled)s FROM site WHERE code = %(site)s
+
 -- name: inputs_places
 SELECT p.id, p.site, p.code, p.name, p.name_en, p.room
 FROM place p JOIN site s ON s.id = p.site WHERE s.shard = %(shard)s ORDER BY p.id

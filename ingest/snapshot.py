@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 
 from gateway.clock import SECOND_US
 from gateway.wire import PersonLink
+from ingest import daybook
 from ingest.classes import CLASSES
 from ingest.inputs import DeviceInput, GatewayInput, Inputs, PersonInput, PlaceInput, SiteInput
 from ingest.store.queries import Queries
@@ -98,8 +99,8 @@ def load(conn: psycopg.Connection[Any]) -> Snapshot:
         )
 
 
-def compile_inputs(conn: psycopg.Connection[Any], shard: int, version: int) -> Inputs:
-    """Compile what the analyzer may know of one shard, from the register tables as they are now."""
+def compile_inputs(conn: psycopg.Connection[Any], shard: int, version: int, country: str = daybook.COUNTRY) -> Inputs:
+    """Compile what the analyzer may know of one shard, from the register tables as they are now. country: of the holidays."""
     with conn.cursor(row_factory=dict_row) as cur:
 
         def rows(name: str) -> list[dict[str, Any]]:
@@ -111,13 +112,17 @@ def compile_inputs(conn: psycopg.Connection[Any], shard: int, version: int) -> I
         absent = defaultdict(list)
         for a in rows("absences"):
             absent[a["person"]].append((a["from_us"], a["to_us"]))
-        sites = [SiteInput(**_hours(s), closed=closed[s["id"]]) for s in rows("sites")]
+        modes = defaultdict(list)
+        for m in rows("modes"):
+            modes[m["site"]].append((m["from_us"], m["to_us"], m["mode"]))
+        sites = [SiteInput(**_hours(s), closed=closed[s["id"]], modes=modes[s["id"]]) for s in rows("sites")]
         return Inputs(
             version=version,
             sites=sites,
             places=[PlaceInput(**p) for p in rows("places")],
             devices=[_device(d) for d in rows("devices")],
             gateways=[GatewayInput(**g) for g in rows("gateways")],
+            days=daybook.days(conn, country),
             persons=[PersonInput(**p, absences=absent[p["id"]]) for p in rows("persons")],
         )
 

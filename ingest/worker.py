@@ -22,6 +22,7 @@ from ingest import snapshot as register
 from ingest.broker import BrokerAway, Link, connected
 from ingest.caution import Caution
 from ingest.columns import Batch, BlindSpan
+from ingest.daybook import COUNTRY
 from ingest.errors import IngestError
 from ingest.inputs import Inputs, decode, encode
 from ingest.intake import Intake, Plan, Reply
@@ -52,7 +53,7 @@ log = logging.getLogger(__name__)
 class WorkerConfig:
     """lost_after_s: silence after which a gateway is lost. shards: those to take as far as they are free.
 
-    owner: a name that no other process has or will have.
+    owner: a name that no other process has or will have. country: whose public holidays hold.
     """
 
     database_url: str
@@ -60,6 +61,7 @@ class WorkerConfig:
     lost_after_s: float = 60.0
     shards: Sequence[int] = field(default=ALL)
     owner: str = ""
+    country: str = COUNTRY
 
 
 Sink = Callable[[Batch], None]
@@ -195,6 +197,7 @@ class _Store:
             raise
         self.caution = Caution(config.database_url)
         self.intake = Intake(self.shards.owned, round(config.lost_after_s * SECOND_US), now)
+        self.country = config.country
         self._told: dict[int, Inputs] = {}
         self._due: dict[int, tuple[int, bytes]] = {}
         self._register_due_us = self._shards_due_us = self._partitions_due_us = 0
@@ -295,7 +298,7 @@ class _Store:
         """Where the register says something new of a shard, the next T1 writes it into the log."""
         version = self.intake.snapshot.version
         for shard in self.shards.owned:
-            now = register.compile_inputs(self.t1.conn, shard, version)
+            now = register.compile_inputs(self.t1.conn, shard, version, self.country)
             body, what = encode(now), msgspec.structs.replace(now, version=0)
             if shard not in self._told:
                 last = self.t1.conn.execute(QUERIES["last_inputs"], {"shard": shard}).fetchone()

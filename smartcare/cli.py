@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from smartcare import endpoint, settings
+from smartcare import daybook, endpoint, settings
 
 Arguments = argparse.Namespace
 
@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for declare in (_declare_running, _declare_register, _declare_people):
         declare(commands)
+    daybook.declare(commands, _connect, _say)
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)

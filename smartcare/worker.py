@@ -26,6 +26,7 @@ async def run(settings: Settings, engine_factory: Callable[[], Detects] = Engine
         database_url=settings.database_url,
         mqtt_url=settings.mqtt_url,
         lost_after_s=settings.lost_after_s,
+        country=settings.country,
         owner=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
     )
     async with asyncio.TaskGroup() as tasks:

@@ -89,6 +89,9 @@ def test_every_fault_is_named_with_row_field_what_came_and_what_was_expected(con
         ({"mon": [["24:00", "12:00"]]}, False),
         ({"mon": [["8:00", "12:00"]]}, False),
         ({"monday": [["08:00", "12:00"]]}, False),
+        ({"holiday": [["09:00", "12:00"], ["13:00", "15:00"]], "workday": []}, True),
+        ({"holiday": [["09:00", "12:00"], ["11:00", "15:00"]]}, False),
+        ({"workday": [["9:00", "12:00"]]}, False),
     ],
 )
 def test_hours_may_run_over_midnight_but_not_overlap(conn: Conn, hours: dict[str, Any], good: bool) -> None:

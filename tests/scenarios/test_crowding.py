@@ -21,7 +21,8 @@ BOTH = {DOOR: 1, COUNTER: 1}
 
 def centre(gateways: dict[int, int] = BOTH, **more: Any) -> Inputs:
     """A centre for ten people, whose sensors may be silent for as long as they like."""
-    return inputs(gateways, **({"capacity": 10, "alive_us": PATIENT} | more))
+    settings: dict[str, Any] = {"capacity": 10, "alive_us": PATIENT}
+    return inputs(gateways, **(settings | more))
 
 
 def hall(gateways: dict[int, int] = BOTH, **more: Any) -> Day:

@@ -16,8 +16,8 @@ QUIET = {"no_activity": {"limit_min": 2000}, "opened_after_hours": {"after_min":
 
 def centre(behind: dict[int, int] = ALL, **more: Any) -> Inputs:
     """A centre where only the rule that is tested speaks; its terminal hangs inside."""
-    rooms = {TERMINAL: "hall"}
-    return inputs(behind, **({"alive_us": PATIENT, "rooms": rooms, "rules": QUIET} | more))
+    settings: dict[str, Any] = {"alive_us": PATIENT, "rooms": {TERMINAL: "hall"}, "rules": QUIET}
+    return inputs(behind, **(settings | more))
 
 
 def evening(behind: dict[int, int] = ALL, came: int = 3, went: int = 2, **more: Any) -> Day:
