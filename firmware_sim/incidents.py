@@ -6,145 +6,28 @@ that is there for it, and the rules that may speak as a consequence.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date
+from dataclasses import replace
 from random import Random
 
-from firmware_sim.device import Fault, Hold, Input, Toggle, Trouble
-from firmware_sim.habits import Visit, windows
-from firmware_sim.people import ROUND_THE_CLOCK_US, local_us
-from firmware_sim.plot import Line, Plot, Power, Switch
-from firmware_sim.town import Site
-from firmware_sim.truth import Truth
-from gateway.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US
+from firmware_sim.device import Fault, Hold, Toggle, Trouble
+from firmware_sim.habits import Visit
+from firmware_sim.plot import Line, Power, Switch
+from firmware_sim.scene import (
+    Incident,
+    Scene,
+    Unsuitable,
+    after_closing,
+    all_open,
+    before_closing,
+    by_day,
+    night,
+    open_by_day,
+    until_morning,
+)
+from gateway.clock import HOUR_US, MINUTE_US, SECOND_US
 
-Span = tuple[int, int]
 QUIET = ("no_activity", "closed_early", "unusual_footfall", "resident_absent")
 """What an empty house may lead to besides."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
-    """Where an incident happens, and what it may draw on. span: when."""
-
-    plot: Plot
-    site: Site
-    span: Span
-    rng: Random
-    person: str = ""
-    """Local id of the resident it is about, where it is about one."""
-
-    def device(self, family: str) -> str:
-        """Return the site's device of a family, such as "z2m". Raises Unsuitable."""
-        found = [d for d in self.site.devices if d.startswith(f"{family}/")]
-        if not found:
-            raise Unsuitable(f"{self.site.code} has no device of family {family}")
-        return found[0]
-
-    def place(self, identity: str) -> str:
-        """Return the place that a device is mounted at."""
-        return self.site.places[self.site.devices.index(identity)]
-
-    def say(self, rule: str | None, *subjects: str, also: Sequence[str] = (), span: Span | None = None) -> None:
-        """Put down the truth; the subject is the site where none is named."""
-        begin_us, end_us = span or self.span
-        truth = Truth(
-            incident="",
-            rule=rule,
-            subjects=subjects or (self.site.code,),
-            sites=(self.site.code,),
-            begin_us=begin_us,
-            end_us=end_us,
-            also=tuple(also),
-        )
-        self.plot.truths.append(truth)
-
-    def do(self, at_us: int, identity: str, what: Input) -> None:
-        """Let something happen to a device."""
-        self.plot.happenings.append((at_us, identity, what))
-
-    def fault(self, identity: str, trouble: Trouble, value: float = 1, back: float = 0) -> None:
-        """Let a device be faulty for the incident's time."""
-        self.do(self.span[0], identity, Fault(trouble=trouble, value=value))
-        self.do(self.span[1], identity, Fault(trouble=trouble, value=back))
-
-    def come(self, visits: Sequence[Visit]) -> None:
-        """Let more people come."""
-        self.plot.change(self.site.code, lambda usual: [*usual, *visits])
-
-
-class Unsuitable(Exception):
-    """The incident cannot happen there, or not that day."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incident:
-    """What can happen. span: when it is likely on a day. Both raise Unsuitable."""
-
-    happen: Callable[[Scene], None]
-    span: Callable[[Site, date, Random], Span]
-    rule: str | None
-    everywhere: bool = field(default=False)
-    """Happens to every site at once."""
-
-
-# ---------------------------------------------------------------- when
-
-
-def _window(site: Site, day: date) -> Span:
-    found = windows(site, day)
-    if not found:
-        raise Unsuitable(f"{site.code} is closed on {day}")
-    if found[0][1] - found[0][0] >= ROUND_THE_CLOCK_US:
-        raise Unsuitable(f"{site.code} does not close")
-    return found[0]
-
-
-def _by_day(first_h: float, last_h: float, *lasts_h: float) -> Callable[[Site, date, Random], Span]:
-    """Begin so many hours after opening, at least and at most; last so long, at least and at most."""
-
-    def span(site: Site, day: date, rng: Random) -> Span:
-        opens_us = windows(site, day)[0][0] if windows(site, day) else local_us(day, 8 * 60, site.zone)
-        begin = opens_us + round(rng.uniform(first_h, last_h) * HOUR_US)
-        return begin, begin + round(rng.uniform(lasts_h[0], lasts_h[-1]) * HOUR_US)
-
-    return span
-
-
-def _open_by_day(first_h: float, last_h: float, *lasts_h: float) -> Callable[[Site, date, Random], Span]:
-    def span(site: Site, day: date, rng: Random) -> Span:
-        _window(site, day)
-        return _by_day(first_h, last_h, *lasts_h)(site, day, rng)
-
-    return span
-
-
-def _all_open(site: Site, day: date, rng: Random) -> Span:
-    return _window(site, day)
-
-
-def _before_closing(site: Site, day: date, rng: Random) -> Span:
-    closes_us = _window(site, day)[1]
-    return closes_us - round(rng.uniform(2.5, 4) * HOUR_US), closes_us
-
-
-def _after_closing(first_min: float, last_min: float) -> Callable[[Site, date, Random], Span]:
-    def span(site: Site, day: date, rng: Random) -> Span:
-        closes_us = _window(site, day)[1]
-        return closes_us, closes_us + round(rng.uniform(first_min, last_min) * MINUTE_US)
-
-    return span
-
-
-def _until_morning(site: Site, day: date, rng: Random) -> Span:
-    opens_us, closes_us = _window(site, day)
-    return closes_us, opens_us + DAY_US - round(rng.uniform(40, 60) * MINUTE_US)
-
-
-def _night(site: Site, day: date, rng: Random) -> Span:
-    _window(site, day)
-    begin = local_us(day, rng.uniform(60, 240), site.zone)
-    return begin, begin + round(rng.uniform(10, 40) * MINUTE_US)
 
 
 # ---------------------------------------------------------------- people
@@ -412,37 +295,37 @@ def _lost_edges(s: Scene) -> None:
 
 
 INCIDENTS: Mapping[str, Incident] = {
-    "not_opened": Incident(happen=_not_opened, span=_all_open, rule="not_opened"),
-    "closed_early": Incident(happen=_closed_early, span=_before_closing, rule="closed_early"),
-    "nobody_came": Incident(happen=_nobody_came, span=_open_by_day(1, 2.5, 5, 6), rule="no_activity"),
-    "intrusion": Incident(happen=_intrusion, span=_night, rule="opened_after_hours"),
-    "door_left_open": Incident(happen=_left_open, span=_until_morning, rule="left_open"),
-    "people_remain": Incident(happen=_people_remain, span=_after_closing(100, 160), rule="people_after_closing"),
-    "crowd": Incident(happen=_crowd, span=_open_by_day(1.5, 5, 1, 1.5), rule="crowding"),
-    "footfall_high": Incident(happen=_footfall_high, span=_open_by_day(1, 5, 1.5, 2), rule="unusual_footfall"),
-    "footfall_low": Incident(happen=_footfall_low, span=_all_open, rule="unusual_footfall"),
-    "resident_stops": Incident(happen=_resident_stops, span=_by_day(0, 0, 240), rule="resident_absent"),
-    "refused": Incident(happen=_refused, span=_open_by_day(1, 7, 0.1), rule="refused_person"),
-    "stranger_spike": Incident(happen=_strangers, span=_open_by_day(1, 6, 0.75), rule="stranger_spike"),
-    "sensor_dead": Incident(happen=_dead, span=_by_day(0, 8, 30, 60), rule="device_offline"),
-    "terminal_deaf": Incident(happen=_deaf, span=_by_day(0, 6, 120, 144), rule="device_silent"),
-    "stuck": Incident(happen=_stuck, span=_by_day(0, 6, 96, 120), rule="stuck"),
-    "flapping": Incident(happen=_flapping, span=_open_by_day(1, 6, 0.7, 1.2), rule="flapping"),
-    "blind_counter": Incident(happen=_blind, span=_by_day(0, 5, 40, 60), rule="counter_blind"),
-    "count_drift": Incident(happen=_drift, span=_by_day(0, 5, 288), rule="count_mismatch"),
-    "battery_low": Incident(happen=_battery, span=_by_day(0, 12, 24, 60), rule="battery_low"),
-    "tamper": Incident(happen=_tamper, span=_by_day(0, 12, 1, 4), rule="tamper"),
-    "clock_wrong": Incident(happen=_clock, span=_by_day(0, 2, 20, 30), rule="clock_wrong"),
-    "gateway_offline": Incident(happen=_uplink, span=_by_day(-2, 8, 2, 6), rule="monitoring_gap"),
-    "power_cut": Incident(happen=_power, span=_by_day(-2, 8, 1, 3), rule="monitoring_gap"),
-    "bridge_offline": Incident(happen=_bridge, span=_by_day(-2, 8, 1, 3), rule="monitoring_gap"),
-    "duplicates": Incident(happen=_line(doubled=0.5), span=_by_day(0, 3, 6), rule=None),
-    "reorder": Incident(happen=_line(delayed=0.3, delay_s=90), span=_by_day(0, 3, 6), rule=None),
-    "lost_edges": Incident(happen=_lost_edges, span=_by_day(0, 3, 24), rule=None),
-    "clock_skew": Incident(happen=_skew, span=_by_day(0, 3, 24), rule=None),
-    "empty_city": Incident(happen=_empty_city, span=_by_day(-1, -1, 12), rule=None, everywhere=True),
-    "closure": Incident(happen=_closure, span=_all_open, rule=None),
-    "citywide_closure": Incident(happen=_closure, span=_by_day(-1, -1, 12), rule=None, everywhere=True),
+    "not_opened": Incident(happen=_not_opened, span=all_open, rule="not_opened"),
+    "closed_early": Incident(happen=_closed_early, span=before_closing, rule="closed_early"),
+    "nobody_came": Incident(happen=_nobody_came, span=open_by_day(1, 2.5, 5, 6), rule="no_activity"),
+    "intrusion": Incident(happen=_intrusion, span=night, rule="opened_after_hours"),
+    "door_left_open": Incident(happen=_left_open, span=until_morning, rule="left_open"),
+    "people_remain": Incident(happen=_people_remain, span=after_closing(100, 160), rule="people_after_closing"),
+    "crowd": Incident(happen=_crowd, span=open_by_day(1.5, 5, 1, 1.5), rule="crowding"),
+    "footfall_high": Incident(happen=_footfall_high, span=open_by_day(1, 5, 1.5, 2), rule="unusual_footfall"),
+    "footfall_low": Incident(happen=_footfall_low, span=all_open, rule="unusual_footfall"),
+    "resident_stops": Incident(happen=_resident_stops, span=by_day(0, 0, 240), rule="resident_absent"),
+    "refused": Incident(happen=_refused, span=open_by_day(1, 7, 0.1), rule="refused_person"),
+    "stranger_spike": Incident(happen=_strangers, span=open_by_day(1, 6, 0.75), rule="stranger_spike"),
+    "sensor_dead": Incident(happen=_dead, span=by_day(0, 8, 30, 60), rule="device_offline"),
+    "terminal_deaf": Incident(happen=_deaf, span=by_day(0, 6, 120, 144), rule="device_silent"),
+    "stuck": Incident(happen=_stuck, span=by_day(0, 6, 96, 120), rule="stuck"),
+    "flapping": Incident(happen=_flapping, span=open_by_day(1, 6, 0.7, 1.2), rule="flapping"),
+    "blind_counter": Incident(happen=_blind, span=by_day(0, 5, 40, 60), rule="counter_blind"),
+    "count_drift": Incident(happen=_drift, span=by_day(0, 5, 288), rule="count_mismatch"),
+    "battery_low": Incident(happen=_battery, span=by_day(0, 12, 24, 60), rule="battery_low"),
+    "tamper": Incident(happen=_tamper, span=by_day(0, 12, 1, 4), rule="tamper"),
+    "clock_wrong": Incident(happen=_clock, span=by_day(0, 2, 20, 30), rule="clock_wrong"),
+    "gateway_offline": Incident(happen=_uplink, span=by_day(-2, 8, 2, 6), rule="monitoring_gap"),
+    "power_cut": Incident(happen=_power, span=by_day(-2, 8, 1, 3), rule="monitoring_gap"),
+    "bridge_offline": Incident(happen=_bridge, span=by_day(-2, 8, 1, 3), rule="monitoring_gap"),
+    "duplicates": Incident(happen=_line(doubled=0.5), span=by_day(0, 3, 6), rule=None),
+    "reorder": Incident(happen=_line(delayed=0.3, delay_s=90), span=by_day(0, 3, 6), rule=None),
+    "lost_edges": Incident(happen=_lost_edges, span=by_day(0, 3, 24), rule=None),
+    "clock_skew": Incident(happen=_skew, span=by_day(0, 3, 24), rule=None),
+    "empty_city": Incident(happen=_empty_city, span=by_day(-1, -1, 12), rule=None, everywhere=True),
+    "closure": Incident(happen=_closure, span=all_open, rule=None),
+    "citywide_closure": Incident(happen=_closure, span=by_day(-1, -1, 12), rule=None, everywhere=True),
 }
 
 

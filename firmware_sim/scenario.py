@@ -20,9 +20,10 @@ from typing import Any
 import yaml
 
 from firmware_sim.fleet import build_fleet
-from firmware_sim.incidents import INCIDENTS, Scene, Unsuitable, add
+from firmware_sim.incidents import INCIDENTS, add
 from firmware_sim.people import People, local_us
 from firmware_sim.plot import Plot
+from firmware_sim.scene import Scene, Unsuitable
 from firmware_sim.town import ZONE, Site, Town
 from gateway.clock import DAY_US, HOUR_US
 

@@ -4,10 +4,12 @@ One decision: the town is played once, through the real codecs and ingest; the e
 for each length of history, so that the learning curve compares like with like.
 """
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,9 @@ from ingest.columns import Batch
 PREFIX = "sim."
 SEED, LEARNING_DAYS, DAYS, PER_KIND = 7, 28, 30, 6
 HISTORIES = (0, 3, 7, 14, 28)
-CURVE_DAYS = 10
+CURVE_DAYS = 7
 """Of the evaluated days, those that the learning curve looks at: later the town has taught what the history did not."""
+PROCESSES = 4
 LEARNED = ("no_activity", "closed_early", "unusual_footfall", "resident_absent", "stranger_spike")
 """Rules that rest on what is usual."""
 STORY: dict[str, Any] = {
@@ -97,14 +100,19 @@ def judge(played: Played, say: Say) -> dict[str, float]:
     truths, judged_us = truths_of(scenario), scenario.from_us + LEARNING_DAYS * DAY_US
     until_us = judged_us + CURVE_DAYS * DAY_US
     figures: dict[str, float] = {}
-    alerts: list[Alert] = []
-    for history in HISTORIES:
-        began = time.perf_counter()
-        alerts = analyse(played, judged_us - history * DAY_US, scenario.to_us if history == LEARNING_DAYS else until_us)
-        scores, _ = score(truths, alerts, during=(judged_us, until_us))
-        figures |= _curve(history, [s for s in scores if s.rule in LEARNED], sites)
-        say(f"town: {history} days of history analysed in {time.perf_counter() - began:.0f} s")
-    scores, quiet = score(truths, alerts, during=(judged_us, scenario.to_us))
+    spans = [
+        (played, judged_us - history * DAY_US, scenario.to_us if history == LEARNING_DAYS else until_us)
+        for history in reversed(HISTORIES)
+    ]
+    with get_context("fork").Pool(min(PROCESSES, os.cpu_count() or 1), _inherit, (spans,)) as pool:
+        for n, alerts in pool.imap_unordered(_analyse, range(len(spans))):
+            history = (judged_us - spans[n][1]) // DAY_US
+            scores, _ = score(truths, alerts, during=(judged_us, until_us))
+            figures |= _curve(history, [s for s in scores if s.rule in LEARNED], sites)
+            say(f"town: analysed with {history} days of history")
+            if history == LEARNING_DAYS:
+                whole = alerts
+    scores, quiet = score(truths, whole, during=(judged_us, scenario.to_us))
     for s in scores:
         if s.incidents or s.alerts:
             figures |= _figures(s)
@@ -113,6 +121,18 @@ def judge(played: Played, say: Say) -> dict[str, float]:
     figures["sim.false_per_site_day"] = sum(s.false for s in scores) / sites / DAYS
     _draw(figures)
     return figures
+
+
+_SPANS: list[tuple[Played, int, int]] = []
+
+
+def _inherit(spans: list[tuple[Played, int, int]]) -> None:
+    """Take over what the parent has in memory; a forked child copies nothing."""
+    _SPANS[:] = spans
+
+
+def _analyse(n: int) -> tuple[int, list[Alert]]:
+    return n, analyse(*_SPANS[n])
 
 
 def _figures(s: Score) -> dict[str, float]:

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from firmware_sim.incidents import INCIDENTS, Scene, Unsuitable, add
+from firmware_sim.incidents import INCIDENTS, add
 from firmware_sim.play import Said
 from firmware_sim.plot import Line, Switch
 from firmware_sim.scenario import BadScenario, Scenario, build, load, names
+from firmware_sim.scene import Scene, Unsuitable
 from firmware_sim.truth import write
 from firmware_sim.virtual import Delivery, play
 from firmware_sim.zigbee import BRIDGE_OFFLINE, Bridge
