@@ -112,9 +112,9 @@ class ResidentAbsent:
     """Days with a visit below which nobody is called regular."""
     days: float = 3
     """Opening days missed below which nobody is sent; one less to watch, two more to be urgent."""
-    per_year: float = 0.5
+    per_year: float = 1.0
     """How often a year chance may send someone to a person: a rarer gap is a visit task. Less where staff are few."""
-    watch_times: float = 4
+    watch_times: float = 2
     """The same to watch, as a multiple."""
     urgent_times: float = 0.1
     """The same to be urgent."""

@@ -1,7 +1,6 @@
 """Visit tasks on the page and over REST: everyone sees their own site's, and each is recorded once."""
 
 import httpx
-from psycopg.types.json import Jsonb
 
 from gateway.clock import HOUR_US, now_us
 from tests.api.conftest import Town
