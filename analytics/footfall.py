@@ -59,6 +59,8 @@ BLIND_LEAST = 20.0
 """People usual, and not counted, below which a counter is not called blind."""
 IMPROBABLE = -np.log(1e5)
 """Log-probability of a run of zeros from which on it is not chance."""
+HALF_DAY = 48
+"""Quarters without a count, longer than a night, after which a counter is called blind though neighbours are nearly empty."""
 LAG = 4
 """Quarters that neighbours are asked about later, so that all sites with a living gateway have closed theirs."""
 EMPTY = 0.5
@@ -81,7 +83,7 @@ def close(q: Quarter, episodes: Episodes) -> None:
     back = blind & seen & (counted > 0)
     profiles.put(profile, rows, slot, counted, seen & ~q.excused[site] & (~blind | back))
     outlook = profiles.look(profile, rows, slot)
-    share = _neighbours(q, state, rows, site)
+    share = _neighbours(q, state, rows, site, np.where(seen & (counted == 0), np.nan_to_num(outlook.mean[:, 0]), 0.0))
     run = _count_zeros(q, state, rows, counted, seen & ~q.excused[site], outlook, share, _others(q, site))
     dead = _blind(q, episodes, (rows, site, device, slot), outlook, share, run, back)
     _unusual(q, episodes, (rows, site, slot), outlook, share, run, dead)
@@ -148,27 +150,37 @@ def _remember(q: Quarter, state: NDArray[np.void], rows: Ints, outlook: Outlook)
     state["quarter"][rows] = number
 
 
-def _neighbours(q: Quarter, state: NDArray[np.void], rows: Ints, site: Ints) -> Floats:
-    """Return the median share of the usual at the other places of the site, else of the shard, `LAG` quarters ago; NaN unknown.
-
-    A neighbour that is not so far yet, or too far, is not asked.
+def _neighbours(q: Quarter, state: NDArray[np.void], rows: Ints, site: Ints, missed: Floats) -> Floats:
+    """Return the median share of the usual at the other places of the site, else of the shard, `LAG` quarters ago, for those
+    that have `missed` people now or in a row until now; NaN unknown. A neighbour not so far yet, or too far, is not asked.
     """
+    share = np.full(len(rows), np.nan)
+    ask = np.flatnonzero(state["missed"][rows] + missed >= NOBODY)
+    if not len(ask):
+        return share
     asked = q.to_us // QUARTER_US - LAG
     ahead = state["quarter"].astype(np.int64) - asked
     known = np.where((ahead >= 0) & (ahead < 8), state["share"][:, asked % 8].astype(np.float64), np.nan)
-    at = np.array([q.town.site_row_of_place[p.id] for p in q.town.counting], np.int64)
-    share = np.full(len(rows), np.nan)
-    zero = np.flatnonzero(state["zeros"][rows] > 0)
-    everywhere = np.sort(known[~np.isnan(known)])
-    for n in zero.tolist():
-        own = known[rows[n]]
-        here = known[(at == site[n]) & ~np.isnan(known)]
-        pool = np.sort(here) if len(here) > (not np.isnan(own)) else everywhere
-        if not np.isnan(own):
-            pool = np.delete(pool, np.searchsorted(pool, own))
-        if len(pool):
-            share[n] = np.median(pool)
+    share[ask] = _median_without(known, rows[ask])
+    at = q.town.site_row_of_place[[p.id for p in q.town.counting]]
+    together = np.bincount(at, ~np.isnan(known), len(q.memory.sites))
+    for n in ask[together[site[ask]] - ~np.isnan(known[rows[ask]]) > 0].tolist():
+        here = np.flatnonzero(at == site[n])
+        share[n] = np.nanmedian(known[here[here != rows[n]]])
     return share
+
+
+def _median_without(values: Floats, rows: Ints) -> Floats:
+    """Return, for each of `rows`, the median of all other values that are not NaN; NaN where there are none."""
+    ordered = np.sort(values[~np.isnan(values)])
+    own = values[rows]
+    mine = ~np.isnan(own)
+    left = np.where(mine, np.searchsorted(ordered, np.where(mine, own, 0.0)), len(ordered))
+    rest = len(ordered) - mine.astype(np.int64)
+    low, high = (rest - 1) // 2, rest // 2
+    padded = np.append(ordered, np.nan)
+    both = [padded[np.clip(k + (k >= left), 0, len(ordered))] for k in (low, high)]
+    return np.where(rest > 0, (both[0] + both[1]) / 2.0, np.nan)
 
 
 def _count_zeros(
@@ -209,7 +221,7 @@ def _blind(
     chance = log_chance_of_none(run, np.minimum(spread, 0.3))
     strange = (run >= BLIND_LEAST) & (run >= 3.0 * state["doubtful"][rows]) & (chance <= IMPROBABLE)
     busy = (share >= EMPTY) | (others >= active)
-    lower = ~np.isnan(share) & (share < EMPTY) & (share > 0.05)  # few people everywhere, yet enough to count some
+    lower = (share < EMPTY) & (share > 0.05) & (zeros >= HALF_DAY)  # few people everywhere, yet enough to count some
     alone = np.isnan(share) & ~_has_others(q, site)
     on = strange & (zeros >= active) & (busy | lower | alone) & (zeros > 0)
 
@@ -257,7 +269,8 @@ def _unusual(
         how = episodes.withdraw if dead[n] else episodes.end
         how(Rule.UNUSUAL_FOOTFALL, PLACE, int(rows[n]), q.from_us, "counter_blind" if dead[n] else "normal")
     on = side != 0
-    over = ~on & (before * hour < CALM) | ~q.is_open[site]
+    telling = profiles.score(np.zeros(len(rows)), outlook.mean[:, 1], outlook.spread[:, 1]) < -CALM
+    over = ~on & (before * hour < CALM) & (telling | (before > 0)) | ~q.is_open[site]
 
     def say(n: int, since_us: int) -> Saying:
         which = np.flatnonzero(many[n] if side[n] > 0 else few[n])

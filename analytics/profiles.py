@@ -60,6 +60,9 @@ LONGEST = np.array([30.0, 10.0, 10.0])
 RATIO_DAYS = 8.0
 DOUBT = 0.2
 """Weight of a quarter that was reported as unusual: a single one moves little, a new normal is taken over within weeks."""
+DOUBT_LEVEL = 0.5
+"""The same for the level, where it counts at most twice as usual: an odd day moves it by a tenth, two weeks of them most of
+the way."""
 FEW_DAYS = 0.25
 """Relative variance of what one single day of a class says of the next ones; falls with the square of their number."""
 STRANGE_DAY = np.array([0.02] * 5 + [0.0, 0.01, 0.4])
@@ -146,15 +149,24 @@ def days(profile: Rows, rows: Ints) -> Floats:
 
 
 def look(profile: Rows, rows: Ints, slot: Ints) -> Outlook:
-    """Compare the spans that end with quarter `slot` to what is usual. Call after `put`."""
-    counted, mean = usual(profile, rows, slot, QUARTERS)
-    known = ~np.isnan(counted) & ~np.isnan(mean)
-    x, m = (np.cumsum(np.where(known, v, 0.0), axis=1)[:, SPANS - 1] for v in (counted, mean))
-    n = np.cumsum(known, axis=1)[:, SPANS - 1]
-    enough = (n >= SPANS * 0.75) & known[:, :1]
-    m = np.where(enough, np.maximum(m, 1e-3), np.nan)
+    """Compare the spans that end with quarter `slot` to what is usual; the day only once an hour. Call after `put`."""
+    x, m = np.full((2, len(rows), len(SPANS)), np.nan)
+    short = len(SPANS) - 1
+    x[:, :short], m[:, :short] = _sums(profile, rows, slot, SPANS[:short])
+    full = np.flatnonzero(slot % 4 == 3)
+    if len(full):
+        x[full, short:], m[full, short:] = _sums(profile, rows[full], slot[full], SPANS[short:])
     spread = _spread(profile, rows, slot) + doubtfulness(profile, rows)[:, None]
-    return Outlook(counted=np.where(enough, x, np.nan), mean=m, spread=spread, z=score(x, m, spread))
+    return Outlook(counted=x, mean=m, spread=spread, z=score(x, m, spread))
+
+
+def _sums(profile: Rows, rows: Ints, slot: Ints, spans: Ints) -> tuple[Floats, Floats]:
+    """Return what was counted and what is usual over spans; NaN where the last quarter, or a fourth of all, is unknown."""
+    counted, mean = usual(profile, rows, slot, int(spans[-1]))
+    known = ~np.isnan(counted) & ~np.isnan(mean)
+    x, m, n = (np.cumsum(np.where(known, v, 0.0), axis=1)[:, spans - 1] for v in (counted, mean, 1.0))
+    enough = (n >= spans * 0.75) & known[:, :1]
+    return np.where(enough, x, np.nan), np.where(enough, np.maximum(m, 1e-3), np.nan)
 
 
 def doubtfulness(profile: Rows, rows: Ints) -> Floats:
@@ -177,7 +189,8 @@ def spread_out(profile: Rows, rows: Ints, slot: Ints, outlook: Outlook, steady: 
         sample = (error * error / CLIPPED - m) / (m * m) - doubtfulness(profile, rows)[:, None]
         sure = (m / (1.0 + present * m)) ** 2
         learned = np.minimum(days(profile, rows), 30.0) * np.where(group, 2.0, 5.0) / 7.0
-        gain = sure / (1.0 + sure) / (QUARTERS // BLOCKS * (1.0 + learned[:, None]))
+        often = QUARTERS // BLOCKS * np.where(SPANS < QUARTERS, 1.0, 0.25)
+        gain = sure / (1.0 + sure) / (often * (1.0 + learned[:, None]))
         new = np.clip(present + gain * (sample - present), 0.002, 1.5)
     profile["spread"][rows, group, block] = np.where(steady[:, None] & ~np.isnan(new), new, present)
 
@@ -242,10 +255,12 @@ def _learn(profile: Rows, rows: Ints, slot: Ints, kind: Ints, x: Floats, weight:
     weight = np.where(np.abs(x - mean * now) > bound, DOUBT, weight)
     gain = np.where(new, 1.0, weight / (1.0 + of_class))
     _learn_ratio(profile, rows, slot, kind, x, np.where(new, 0.0, weight), shape * now, ratio)
-    fade = 0.5 ** (weight / (QUARTERS * LEVEL_DAYS))
+    lasting = np.where(weight < 1.0, DOUBT_LEVEL, 1.0)
+    bounded = np.where(weight < 1.0, 2.0 * mean * now + 1.0, x)
+    fade = 0.5 ** (lasting / (QUARTERS * LEVEL_DAYS))
     old = profile["counted"][rows], profile["usual"][rows]
-    profile["counted"][rows] = old[0] * fade + np.where(new, 0.0, weight * x)
-    profile["usual"][rows] = old[1] * fade + np.where(new, 0.0, weight * mean)
+    profile["counted"][rows] = old[0] * fade + np.where(new, 0.0, lasting * np.minimum(x, bounded))
+    profile["usual"][rows] = old[1] * fade + np.where(new, 0.0, lasting * mean)
     shape += gain * (x / ratio - shape)
     profile["shape"][rows, of, slot] = np.minimum(np.sqrt(np.maximum(shape, 0.0)) * SCALE + 0.5, UNSEEN - 1).astype(np.uint16)
     profile["learned"][rows, kind] = np.minimum(profile["learned"][rows, kind] + 1, UNSEEN - 1)
