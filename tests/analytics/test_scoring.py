@@ -3,7 +3,7 @@
 import pytest
 
 from analytics.findings import Finding, Phase, Rule, Severity, SubjectKind
-from analytics.scoring import TOLERANCE_US, Alert, Score, Truth, alerts_of, score
+from analytics.scoring import Alert, Score, Truth, alerts_of, score
 from gateway.clock import HOUR_US, MINUTE_US
 
 T = 1_789_948_800_000_000
@@ -60,8 +60,8 @@ def test_what_follows_from_an_incident_is_neither_right_nor_wrong() -> None:
 
 
 def test_two_quarters_of_an_hour_are_forgiven_at_both_ends() -> None:
-    late = alert(at_h=2 + TOLERANCE_US / HOUR_US)
-    early = alert(at_h=-TOLERANCE_US / HOUR_US)
+    late = alert(at_h=2.5)
+    early = alert(at_h=-0.5)
     for one in (late, early):
         assert of("stuck", score([truth()], [one])[0]).found == 1
 
