@@ -9,6 +9,7 @@ import pytest
 from gateway.clock import now_us
 from ingest import declaration, register
 from ingest.classes import CLASSES
+from smartcare import rules
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -34,3 +35,7 @@ def test_the_table_of_device_classes_is_the_code_s() -> None:
 def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_table_of_rules_is_the_code_s() -> None:
+    assert rules.table() in (ROOT / "docs" / "rules.md").read_text(), "write the output of `smartcare rules` into docs/rules.md"
