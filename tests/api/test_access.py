@@ -20,27 +20,44 @@ ROUTES = [
     if isinstance(r, APIRoute)
 ]
 GUARDED = [route for route in ROUTES if route[2] != "anyone"]
+SPAN: dict[str, object] = {"from_us": now_us(), "to_us": now_us() + HOUR_US, "reason": "x"}
+SHIFT: dict[str, object] = {"contact": "x", "site": "east", "from_us": now_us()}
 BODIES: dict[str, dict[str, object]] = {
-    "resolve": {"version": 1, "outcome": "real", "note": ""},
-    "assign": {"version": 1, "assignee": "root"},
-    "comments": {"text": "x"},
-    "silences": {"reason": "x", "rule": "left_open", "to_us": now_us() + HOUR_US},
+    "/alerts/{number}/acknowledge": {"version": 1},
+    "/alerts/{number}/assign": {"version": 1, "assignee": "root"},
+    "/alerts/{number}/comments": {"text": "x"},
+    "/alerts/{number}/resolve": {"version": 1, "outcome": "real", "note": ""},
+    "/contacts": {"name": "x", "endpoint": "x"},
+    "/endpoints/{name}/reconcile": {"webhook_ids": []},
+    "/roster/contacts": {"name": "x", "endpoint": "x"},
+    "/roster/shifts": {"contact": "x", "place": "site:east"},
+    "/shifts": SHIFT,
+    "/silences": {"reason": "x", "rule": "left_open", "to_us": now_us() + HOUR_US},
+    "/sites/{code}/closures": SPAN,
+    "/sites/{code}/modes": SPAN | {"mode": "drill"},
+    "/visits/{number}": {"result": "well", "note": ""},
 }
-"""By the last part of an address: a body that it takes."""
+"""A body that each address takes, by its path without /api/v1; all others take none."""
 OPEN = {"/signin", "/signin/{secret}", "/static/{digest}/{name}", "/healthz", "/preferences"}
 
 
-def ask(client: httpx.Client, method: str, path: str, code: str, alert: int, topic: str = "") -> httpx.Response:
-    """Ask for a route about a site and an alert, with a body it would take."""
-    path = path.replace("{code}", code).replace("{number}", str(alert))
-    params = {"topics": topic} if path == "/events" else None
+def ask(client: httpx.Client, method: str, route: str, code: str, number: int, topic: str = "") -> httpx.Response:
+    """Ask for a route about a site, or an alert, visit or whatever else has that number, with a body it would take."""
+    path = route.replace("{code}", code).replace("{name}", code).replace("{number}", str(number))
     if method == "GET":
-        return client.get(path, params=params)
-    last = path.rsplit("/", 1)[-1]
-    body = BODIES.get(last, {"version": 1})
-    if path.startswith("/api/"):
-        return client.post(path, json=body)
-    return client.post(path, data={k: str(v) for k, v in (body | {"kind": "silence", "hours": 1}).items()})
+        return client.get(path, params={"/events": {"topics": topic}, "/api/v1/visit-rate": {"month": "2026-11"}}.get(path))
+    if route.startswith("/api/"):
+        return client.post(path, json=BODIES.get(route.removeprefix("/api/v1"), {}))
+    fields = BODIES.get(route, {}) | ({"kind": "silence", "hours": 1} if route == "/silences" else {})
+    return client.post(path, data={k: str(v) for k, v in fields.items()} or {"nothing": ""})
+
+
+def test_every_body_is_one_that_its_address_takes(running: Running, town: Town) -> None:
+    with running.client(town.county.session(town.admin)) as admin:
+        for method, path, _ in GUARDED:
+            if method == "POST" and path != "/signout":
+                answer = ask(admin, method, path, "east", 10**9)
+                assert answer.status_code in (200, 201, 303, 404), (path, answer.text)
 
 
 def test_only_these_routes_are_open_to_all() -> None:
@@ -81,11 +98,27 @@ def test_a_stranger_in_a_browser_is_led_to_the_sign_in_page(running: Running, to
     assert (answer.status_code, answer.headers["location"]) == (303, "/signin")
 
 
+def western(town: Town) -> int:
+    """An alert of the western site, a visit task and a silence, all of one number; returns that."""
+    conn, number = town.county.conn, town.county.alert(town.west)
+    conn.execute(
+        "INSERT INTO visit_task (id, alert, person, site, created_us, due_us) OVERRIDING SYSTEM VALUE "
+        "VALUES (%s, %s, 1, %s, 0, 0)",
+        [number, number, town.west],
+    )
+    conn.execute(
+        "INSERT INTO silence (id, kind, site, from_us, to_us, author, reason, created_us) OVERRIDING SYSTEM VALUE "
+        "VALUES (%s, 'silence', %s, 0, %s, 'root', 'x', 0)",
+        [number, town.west, now_us() + HOUR_US],
+    )
+    return number
+
+
 def test_staff_of_another_site_cannot_tell_that_a_site_or_alert_exists(
     running: Running, town: Town, routes: list[tuple[str, str, str]]
 ) -> None:
     town.county.conn.execute("ALTER TABLE alert ALTER id RESTART 500")  # not the number of anything they make on the way
-    foreign, missing = town.county.alert(town.west), 10**9
+    foreign, missing = western(town), 10**9
     cookie = town.county.session(town.east_staff)
     with running.client(cookie) as staff:
         for method, path, permission in routes:
@@ -104,6 +137,8 @@ def test_staff_of_another_site_cannot_tell_that_a_site_or_alert_exists(
                 for secret in ("西岭照料中心", "Xiling", '"west"', f"/alerts/{foreign}"):
                     assert secret not in answer.text, path
     assert town.county.version(foreign) == 1
+    untouched = "SELECT (SELECT state FROM visit_task), (SELECT to_us > %s FROM silence WHERE id = %s)"
+    assert town.county.conn.execute(untouched, [now_us(), foreign]).fetchone() == ("open", True)
 
 
 @pytest.mark.parametrize(
