@@ -23,6 +23,7 @@ class Visit:
     """Somebody comes and goes. local_id: as the terminal knows them; "" a stranger to it; None passes it by.
 
     refused: the terminal knows them and lets them not in. seen_us: they look into the terminal once more, then.
+    staff: they come whatever the day is like.
     """
 
     arrive_us: int
@@ -30,6 +31,7 @@ class Visit:
     local_id: str | None
     refused: bool = False
     seen_us: int | None = None
+    staff: bool = False
 
 
 def visits(seed: int, site: Site, hour_us: int) -> list[Visit]:

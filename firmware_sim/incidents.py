@@ -11,6 +11,7 @@ from random import Random
 
 from firmware_sim.device import Fault, Hold, Toggle, Trouble
 from firmware_sim.habits import Visit
+from firmware_sim.people import local_day
 from firmware_sim.plot import Line, Power, Switch
 from firmware_sim.scene import (
     Incident,
@@ -22,6 +23,7 @@ from firmware_sim.scene import (
     by_day,
     night,
     open_by_day,
+    opening,
     until_morning,
 )
 from gateway.clock import HOUR_US, MINUTE_US, SECOND_US
@@ -100,12 +102,11 @@ def _footfall_high(s: Scene) -> None:
 def _footfall_low(s: Scene) -> None:
     begin, end = s.span
     counter = s.device("lora")
-    staff = s.site.persons[:2]
     seed = s.rng.random()
 
     def few(visits: Sequence[Visit]) -> list[Visit]:
         def keeps(v: Visit) -> bool:
-            at_work = not begin <= v.arrive_us < end or v.local_id in staff
+            at_work = not begin <= v.arrive_us < end or v.staff
             return at_work or Random(f"{seed}/{v.arrive_us}").random() < 0.12  # noqa: S311 - repeatable by intention
 
         return [v for v in visits if keeps(v)]
@@ -152,9 +153,7 @@ def _empty_city(s: Scene) -> None:
         return [
             v
             for v in visits
-            if not begin <= v.arrive_us < end
-            or v.local_id in s.site.persons[:2]
-            or Random(f"{seed}/{v.arrive_us}").random() < 0.2  # noqa: S311
+            if not begin <= v.arrive_us < end or v.staff or Random(f"{seed}/{v.arrive_us}").random() < 0.2  # noqa: S311
         ]
 
     s.plot.change(s.site.code, few)
@@ -163,6 +162,7 @@ def _empty_city(s: Scene) -> None:
 
 def _closure(s: Scene) -> None:
     begin, end = s.span
+    opening(s.site, local_day(begin + (end - begin) // 2, s.site.zone))  # where there are beds, it does not close
     _not_opened(s)
     s.plot.truths.pop()
     s.plot.closures.append((s.site.code, begin - 3 * HOUR_US, end + 2 * HOUR_US))

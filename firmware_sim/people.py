@@ -153,6 +153,7 @@ def _staff(rng: Random, habit: Habit, opens_us: int, closes_us: int) -> list[Vis
             arrive_us=int(a - rng.uniform(3, 18) * MINUTE_US),
             leave_us=int(b + rng.uniform(2, 14) * MINUTE_US),
             local_id=local_id,
+            staff=True,
         )
         for a, b in shifts
     ]
@@ -162,7 +163,7 @@ def _rounds(rng: Random, opens_us: int, closes_us: int) -> list[Visit]:
     """Where there are beds, someone walks through the house by night as by day (查房)."""
     found, at = [], opens_us + rng.uniform(10, 40) * MINUTE_US
     while at < closes_us:
-        found.append(Visit(arrive_us=int(at), leave_us=int(at + rng.uniform(2, 6) * MINUTE_US), local_id=None))
+        found.append(Visit(arrive_us=int(at), leave_us=int(at + rng.uniform(2, 6) * MINUTE_US), local_id=None, staff=True))
         at += rng.uniform(35, 80) * MINUTE_US
     return found
 

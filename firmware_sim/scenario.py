@@ -113,7 +113,7 @@ def _scatter(scenario: Scenario, sites: tuple[Site, ...], begins: date, days: in
     """Place incidents at random; those of long duration first, while there is room."""
     plot = scenario.plot
     rng = Random(f"{plot.seed}/scatter")  # noqa: S311
-    busy: list[tuple[str, int, int]] = []
+    busy = [(site, t.begin_us, t.end_us) for t in plot.truths for site in t.sites]
     kinds = [k for k, i in INCIDENTS.items() if not i.everywhere]
 
     def length(kind: str) -> int:

@@ -170,3 +170,17 @@ def test_a_crowd_is_more_than_the_site_may_hold() -> None:
             for t in range(truth.begin_us, truth.end_us, 5 * MINUTE_US):
                 inside[t] += v.arrive_us <= t < v.leave_us
     assert max(inside.values()) > site.capacity
+
+
+def test_staff_open_every_site_though_the_city_is_empty_and_no_other_incident_falls_on_that_day() -> None:
+    empty = {"kind": "empty_city", "day": 9}
+    scenario = story(empty, days=20, sites=6, random={"per_kind": 1})
+    plot = scenario.plot
+    emptied = [t for t in plot.truths if t.incident == "empty_city"]
+    assert len(emptied) == 6
+    for site, truth in zip(scenario.town.sites(), emptied, strict=True):
+        noon = (truth.begin_us + truth.end_us) // 2
+        hours = range(noon // HOUR_US * HOUR_US - 8 * HOUR_US, noon, HOUR_US)
+        assert any(v.staff for hour in hours for v in plot.visits(site, hour))
+        others = [t for t in plot.truths if t.sites == truth.sites and t.rule not in (None, "resident_absent")]
+        assert not [t for t in others if t.begin_us < truth.end_us and truth.begin_us < t.end_us]
