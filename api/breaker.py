@@ -16,6 +16,8 @@ from gateway.clock import MINUTE_US, SECOND_US
 THRESHOLD = 5
 FIRST_US = 30 * SECOND_US
 MOST_US = 10 * MINUTE_US
+SIGN_IN_REFUSED = frozenset({530, 534, 535, 538})
+"""SMTP answers to a sign-in (RFC 4954): no message can leave until the operator puts the password right."""
 PASS_ON_ATTEMPTS = 3
 """Failed attempts after which a row goes to the endpoint's fallback, if it has one."""
 
@@ -40,5 +42,5 @@ def able(kind: str, status: int | None) -> bool:
     if status is None:
         return False
     if kind == "email":
-        return not 400 <= status <= 499  # "try later"; a 5xx refuses this one message
+        return not 400 <= status <= 499 and status not in SIGN_IN_REFUSED  # "try later"; another 5xx refuses this one message
     return status < 500 and status != 429

@@ -120,7 +120,7 @@ async def test_mail_over_tls_needs_a_certificate_that_somebody_vouches_for_and_s
 
     def known(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: object) -> AuthResult:
         del server, session, envelope, mechanism
-        return AuthResult(success=data == LoginPassword(b"care", b"mail-secret"))
+        return AuthResult(success=data == LoginPassword(b"care", b"mail-secret"), handled=False)  # aiosmtpd answers
 
     signing_in: dict[str, Any] = {"authenticator": known, "auth_required": True}  # which aiosmtpd knows after STARTTLS only
     tls = {"tls": context} if scheme == "smtps" else {"tls_context": context, "require_starttls": True} | signing_in
@@ -136,7 +136,9 @@ async def test_mail_over_tls_needs_a_certificate_that_somebody_vouches_for_and_s
             await outbox.until(outbox.put(outbox.alert(), endpoint), state="delivered")
             if scheme != "smtps":
                 wrong = mailing(outbox, port, scheme, key_id="care", secret="wrong", name="wrong")
-                await outbox.until(outbox.put(outbox.alert(), wrong), state="pending", attempts=1)
+                refused = await outbox.until(outbox.put(outbox.alert(), wrong), state="pending", attempts=1)
+                assert (refused["last_status"], "Authentication credentials invalid" in refused["last_error"]) == (535, True)
+                assert outbox.one("SELECT failures FROM endpoint WHERE name = 'wrong'")["failures"] == 1
     assert len(box.came) == 1
 
 
@@ -437,7 +439,7 @@ def test_the_breaker_s_states_and_what_counts_against_a_receiver() -> None:
     now = 1000 * SECOND_US
     assert [str(breaker.state(t, now)) for t in (0, now + 1, now)] == ["closed", "open", "half_open"]
     assert [breaker.able("webhook", s) for s in (None, 200, 301, 404, 429, 500)] == [False, True, True, True, False, False]
-    assert [breaker.able("email", s) for s in (None, 250, 451, 550)] == [False, True, False, True]
+    assert [breaker.able("email", s) for s in (None, 250, 451, 535, 550)] == [False, True, False, False, True]
     assert breaker.MOST_US == 10 * MINUTE_US
 
 
