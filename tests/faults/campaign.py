@@ -105,7 +105,7 @@ def judge(c: Campaign, wanted: Observed) -> list[str]:
             wrong += [f"deliveries to {name} {what}: {found[:5]}"] if found else []
     f["hostile_answers"] = dict(Counter(e["answered"] for e in stage.hostile_received()))
     named = stage.rows("SELECT g.code, l.stream, l.from_seq, l.to_seq FROM loss l JOIN gateway g ON g.id = l.gateway")
-    f["named_losses"] = len(named)
+    f |= {"named_losses": len(named), "bus_restarts": stage.bus_restarts}
     wrong += [f"named losses though nothing was lost: {named[:5]}"] if named else []
     query = "SELECT q.reason, q.detail FROM quarantine q LEFT JOIN gateway g ON g.id = q.gateway WHERE g.code IS DISTINCT FROM %s"
     unmeant = stage.rows(query, POISON)
