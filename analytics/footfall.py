@@ -55,6 +55,8 @@ WORTH = 0.25
 """Share more or fewer than usual below which nobody is told: nobody acts on a day that is a tenth busier."""
 CALM = 2.0
 """Standard deviations (of the last hour) within which an episode is over."""
+HOLD = 16
+"""Calm quarters (those in which calm could be told) after which an episode is over: a second rush of the day is the same one."""
 BLIND_LEAST = 20.0
 """People usual, and not counted, below which a counter is not called blind."""
 IMPROBABLE = -np.log(1e5)
@@ -86,7 +88,7 @@ def close(q: Quarter, episodes: Episodes) -> None:
     share = _neighbours(q, state, rows, site, np.where(seen & (counted == 0), np.nan_to_num(outlook.mean[:, 0]), 0.0))
     run = _count_zeros(q, state, rows, counted, seen & ~q.excused[site], outlook, share, _others(q, site))
     dead = _blind(q, episodes, (rows, site, device, slot), outlook, share, run, back)
-    _unusual(q, episodes, (rows, site, slot), outlook, share, run, dead)
+    _unusual(q, episodes, (rows, site, device, slot), outlook, share, dead)
     _remember(q, state, rows, outlook)
 
 
@@ -251,10 +253,10 @@ def _has_others(q: Quarter, site: Ints) -> Mask:
 
 
 def _unusual(
-    q: Quarter, episodes: Episodes, at: tuple[Ints, Ints, Ints], outlook: Outlook, share: Floats, run: Floats, dead: Mask
+    q: Quarter, episodes: Episodes, at: tuple[Ints, Ints, Ints, Ints], outlook: Outlook, share: Floats, dead: Mask
 ) -> None:
     """Begin, go on with and end episodes of unusually many or few people; learn the spread where there is none."""
-    rows, site, slot = at
+    rows, site, device, slot = at
     state, profile = q.memory.tables[FOOTFALL.name], q.memory.tables[PROFILES.name]
     z, hour = outlook.z, outlook.z[:, 1]
     limit = thresholds(q.town.setting(Rule.UNUSUAL_FOOTFALL, "per_month")[site])
@@ -265,9 +267,10 @@ def _unusual(
     judged = q.is_open[site] & (profiles.days(profile, rows) >= q.town.setting(Rule.UNUSUAL_FOOTFALL, "days")[site])
     side = np.where(many.any(axis=1), 1, np.where(few.any(axis=1), -1, 0)) * judged
     before = state["side"][rows].astype(np.int64)
-    for n in np.flatnonzero((before != 0) & (side == -before) | (before < 0) & dead).tolist():
-        how = episodes.withdraw if dead[n] else episodes.end
-        how(Rule.UNUSUAL_FOOTFALL, PLACE, int(rows[n]), q.from_us, "counter_blind" if dead[n] else "normal")
+    blind = _is_raised(q, Rule.COUNTER_BLIND, device)
+    for n in np.flatnonzero((before != 0) & (side == -before) | (before < 0) & blind).tolist():
+        how = episodes.withdraw if blind[n] else episodes.end
+        how(Rule.UNUSUAL_FOOTFALL, PLACE, int(rows[n]), q.from_us, "counter_blind" if blind[n] else "normal")
     on = side != 0
     telling = profiles.score(np.zeros(len(rows)), outlook.mean[:, 1], outlook.spread[:, 1]) < -CALM
     over = ~on & (before * hour < CALM) & (telling | (before > 0)) | ~q.is_open[site]
@@ -283,7 +286,7 @@ def _unusual(
             since_us=q.to_us - int(SPANS[span]) * QUARTER_US,
         )
 
-    episodes.update(Rule.UNUSUAL_FOOTFALL, PLACE, rows, on, over & ~on, say, end_after=2)
+    episodes.update(Rule.UNUSUAL_FOOTFALL, PLACE, rows, on, over & ~on, say, end_after=HOLD)
     raised = _is_raised(q, Rule.UNUSUAL_FOOTFALL, rows)
     state["side"][rows] = np.where(raised, np.where(on, side, before), 0)
     profiles.doubt(profile, rows[raised], slot[raised], np.ones(int(raised.sum()), np.int64))

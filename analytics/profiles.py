@@ -52,7 +52,8 @@ PROFILE = np.dtype(
 BLANK = {"shape": UNSEEN, "ratio": 1.0, "ring": UNSEEN, "spread": 0.3, "kinds": -1, "slot": -1}
 
 LEVEL_DAYS = 4.0
-"""Half-life of the level: it follows weather and season, not a single day."""
+"""Half-life of the level: it follows weather, season and a new normal, not a single day. What was unusual counts in full, yet
+at most twice as usual, so that weeks of lockdown are taken over and a fair is not."""
 LEVEL_PRIOR = 20.0
 """Counts that hold the level at 1 while little was counted."""
 LONGEST = np.array([30.0, 10.0, 10.0])
@@ -60,9 +61,6 @@ LONGEST = np.array([30.0, 10.0, 10.0])
 RATIO_DAYS = 8.0
 DOUBT = 0.2
 """Weight of a quarter that was reported as unusual: a single one moves little, a new normal is taken over within weeks."""
-DOUBT_LEVEL = 0.5
-"""The same for the level, where it counts at most twice as usual: an odd day moves it by a tenth, two weeks of them most of
-the way."""
 FEW_DAYS = 0.25
 """Relative variance of what one single day of a class says of the next ones; falls with the square of their number."""
 STRANGE_DAY = np.array([0.02] * 5 + [0.0, 0.01, 0.4])
@@ -255,12 +253,11 @@ def _learn(profile: Rows, rows: Ints, slot: Ints, kind: Ints, x: Floats, weight:
     weight = np.where(np.abs(x - mean * now) > bound, DOUBT, weight)
     gain = np.where(new, 1.0, weight / (1.0 + of_class))
     _learn_ratio(profile, rows, slot, kind, x, np.where(new, 0.0, weight), shape * now, ratio)
-    lasting = np.where(weight < 1.0, DOUBT_LEVEL, 1.0)
     bounded = np.where(weight < 1.0, 2.0 * mean * now + 1.0, x)
-    fade = 0.5 ** (lasting / (QUARTERS * LEVEL_DAYS))
+    fade = 0.5 ** (1.0 / (QUARTERS * LEVEL_DAYS))
     old = profile["counted"][rows], profile["usual"][rows]
-    profile["counted"][rows] = old[0] * fade + np.where(new, 0.0, lasting * np.minimum(x, bounded))
-    profile["usual"][rows] = old[1] * fade + np.where(new, 0.0, lasting * mean)
+    profile["counted"][rows] = old[0] * fade + np.where(new, 0.0, np.minimum(x, bounded))
+    profile["usual"][rows] = old[1] * fade + np.where(new, 0.0, mean)
     shape += gain * (x / ratio - shape)
     profile["shape"][rows, of, slot] = np.minimum(np.sqrt(np.maximum(shape, 0.0)) * SCALE + 0.5, UNSEEN - 1).astype(np.uint16)
     profile["learned"][rows, kind] = np.minimum(profile["learned"][rows, kind] + 1, UNSEEN - 1)

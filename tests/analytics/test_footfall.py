@@ -140,7 +140,7 @@ def test_a_rush_is_found_at_once_and_said_with_its_numbers(life: Life) -> None:
     assert "came in" in text
     assert "usual on a Monday (learned from 13 days)" in text
     assert rush.reason["counted"] > rush.reason["high"] > rush.reason["low"] > 0
-    over = life.until(14, 13)
+    over = life.until(14, 16)
     assert [f.phase for f in over if f.subject == 4] == [Phase.END]
 
 
