@@ -102,7 +102,7 @@ FROM jsonb_to_recordset(%(rows)s) AS r (about text, version integer, webhook_id 
 -- name: purge_disclosures
 -- Records older than their time, at most so many at once.
 WITH old AS (SELECT id FROM disclosure WHERE at_us < %(before_us)s ORDER BY at_us LIMIT %(limit)s)
-DELETE FROM disclosure d USING old WHERE d.id = old.id RETURNING d.id
+DELETE FROM disclosure d USING old WHERE d.id = old.id
 
 -- name: finish
 -- Store what an attempt came to, if the lease is still ours. A row superseded meanwhile stays so unless it was delivered.

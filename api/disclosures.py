@@ -67,11 +67,11 @@ def fields(to: Endpoint, body: bytes) -> set[str]:
     return kept & read
 
 
-def purge(conn: psycopg.Connection[Any], now_us: int) -> int:
+async def purge(conn: psycopg.AsyncConnection[Any], now_us: int) -> int:
     """Delete records older than three years, in steps that hold no lock for long. Returns how many; conn: in autocommit."""
     gone = 0
     while True:
-        rows = conn.execute(SQL["purge_disclosures"], {"before_us": now_us - KEPT_US, "limit": PURGED_AT_ONCE}).fetchall()
-        gone += len(rows)
-        if len(rows) < PURGED_AT_ONCE:
+        found = await conn.execute(SQL["purge_disclosures"], {"before_us": now_us - KEPT_US, "limit": PURGED_AT_ONCE})
+        gone += found.rowcount
+        if found.rowcount < PURGED_AT_ONCE:
             return gone

@@ -1,10 +1,10 @@
-"""The `api` process: page, REST and live stream in one server; telling people, delivery and data periods beside it."""
+"""The `api` process: page, REST and live stream in one server; telling people, delivery, data periods and upkeep beside it."""
 
 import asyncio
 from urllib.parse import urlsplit
 
 from analytics import telling
-from api import data, delivery
+from api import data, delivery, upkeep
 from api.serve import server
 from api.settings import ApiSettings
 from smartcare.settings import Settings
@@ -25,6 +25,7 @@ async def run(settings: Settings) -> None:
             tasks.create_task(telling.run(settings.database_url), name="analytics.telling"),
             tasks.create_task(delivery.run(settings.database_url, leaving), name="api.delivery"),
             tasks.create_task(data.run(settings.database_url), name="api.data"),
+            tasks.create_task(upkeep.run(settings.database_url), name="api.upkeep"),
         ]
         await server(config, settings.host, settings.port).serve()
         for task in beside:
