@@ -70,28 +70,29 @@ def take(memory: Memory, town: Town, rows: Rows) -> None:
     gate = town.gate[rows["place"]]
     counted = gate & (rows["d_in"] + rows["d_out"] > 0)
     seen = is_observed(rows)
+    s, t = rows["s"].astype(np.int64), rows["t_us"].copy()
     out, sign = is_exit(rows, gate), is_sign(rows, gate)
-    np.maximum.at(table["last_exit"], rows["s"][out], rows["t_us"][out])
-    np.maximum.at(table["last_sign"], rows["s"][sign], rows["t_us"][sign])
-    mine = counted | seen
-    rows, counted, seen = rows[mine], counted[mine], seen[mine]
-    if not len(rows):
+    table["last_exit"][s[out]] = t[out]  # of repeated indices the last holds
+    table["last_sign"][s[sign]] = t[sign]
+    mine = np.flatnonzero(counted | seen)
+    if not len(mine):
         return
-    s = rows["s"]
-    np.add.at(table["ins"], s[counted], rows["d_in"][counted])
-    np.add.at(table["outs"], s[counted], rows["d_out"][counted])
-    change = np.where(counted, ONE * rows["d_in"].astype(np.int64) - table["ratio"][s].astype(np.int64) * rows["d_out"], 0)
-    change[seen & ~town.counted[s]] -= SET
-    floor = np.where(seen, ONE * rows["a"], 0)
-    order = np.argsort(s, kind="stable")
-    first = np.flatnonzero(np.r_[True, np.diff(s[order]) != 0])
-    here = s[order][first]
-    total = np.cumsum(change[order])
+    mine = mine[np.argsort(s[mine], kind="stable")]
+    s, counted, seen = s[mine], counted[mine], seen[mine]
+    came, left = (np.where(counted, rows[name][mine], 0).astype(np.int64) for name in ("d_in", "d_out"))
+    first = np.flatnonzero(np.r_[True, s[1:] != s[:-1]])
+    here = s[first]
+    change = ONE * came - table["ratio"][s] * left
+    change -= SET * (seen & ~town.counted[s])
+    floor = np.where(seen, ONE * rows["a"][mine], 0)
+    total = np.cumsum(change)
     before = np.r_[0, total][first]  # of the sites before; it cancels out
     end = np.r_[total[first[1:] - 1], total[-1]]
-    best = np.maximum.reduceat(floor[order] - total, first)
+    best = np.maximum.reduceat(floor - total, first)
     # inside_k = max(floor_k, inside_(k-1) + change_k), unrolled
     table["inside"][here] = end + np.maximum(table["inside"][here] - before, best)
+    table["ins"][here] += np.add.reduceat(came, first)
+    table["outs"][here] += np.add.reduceat(left, first)
 
 
 def step(memory: Memory, town: Town, row: dict[str, int], *, late: bool) -> None:
@@ -122,7 +123,8 @@ def near(memory: Memory, town: Town, rows: Rows) -> NDArray[np.bool_]:
     most = table["inside"].copy()
     np.maximum.at(most, rows["s"][seen], ONE * rows["a"][seen])
     at: NDArray[np.bool_] = most + ONE * np.bincount(rows["s"], rows["d_in"] * gate, n) > town.limit
-    stays = is_sign(rows, gate) & (rows["t_us"] >= table["stay_from"][rows["s"]])
+    night = np.flatnonzero(rows["t_us"] >= table["stay_from"][rows["s"]])
+    stays = night[is_sign(rows[night], gate[night])]
     at[rows["s"][stays]] = True
     return at
 

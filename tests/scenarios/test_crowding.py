@@ -109,8 +109,9 @@ def test_a_site_far_from_its_capacity_is_counted_as_columns(monkeypatch: pytest.
         day.now += SECOND_US
         day.happens(day.row(COUNTER, Kind.COUNT_TOTAL, d_in=2))
     monkeypatch.undo()
+    day.now += SECOND_US
     day.counts(3)
-    assert day.expect(CROWDING, at="09:01:04").reason["people"] == 11
+    assert day.expect(CROWDING, at="09:01:05").reason["people"] == 11
     assert day.engine.take_changed(SHARD)[0].detail["inside"] == 11
 
 
