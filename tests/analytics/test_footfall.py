@@ -5,9 +5,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
+from msgspec import structs
 from numpy.typing import NDArray
 
 from analytics import footfall, profiles
+from analytics.engine import Engine
 from analytics.episodes import Episodes
 from analytics.findings import Finding, Phase, Rule
 from analytics.footfall import PROFILES, TABLES, thresholds
@@ -16,6 +18,8 @@ from analytics.reasons import render
 from analytics.state import Memory
 from analytics.town import Town, compile_town
 from gateway.clock import HOUR_US, MINUTE_US
+from gateway.events import Kind
+from ingest.columns import COLUMNS, Batch, Coverage
 from ingest.inputs import DeviceInput, GatewayInput, Inputs, PlaceInput, SiteInput, encode
 
 N = 8
@@ -189,3 +193,38 @@ def test_thresholds_share_the_false_alarms_among_spans_and_sides() -> None:
     assert one[-1] < one[0], "the longer, the fewer tests"
     assert np.all(many < one)
     assert 3.5 < one[0] < 4.5
+
+
+def test_batches_do_not_change_what_is_said() -> None:
+    said = [[(f.rule, f.subject, f.phase, f.at_us, f.reason) for f in _through_engine(minutes)] for minutes in (15, 240)]
+    assert said[0] == said[1]
+    assert any(rule is Rule.UNUSUAL_FOOTFALL for rule, *_ in said[0])
+
+
+def _through_engine(batch_min: int) -> list[Finding]:
+    """Two days of ten people a quarter, then a rush, in batches of so many minutes; returns what this rule says."""
+    engine, random = Engine(), np.random.default_rng(3)
+    found: list[Finding] = []
+    inputs = encode(_judging_early(register()))
+    found += engine.apply(Batch(shard=1, prev=0, pos=1, inputs=inputs))
+    quarters, step, pos = 2 * DAY + 60, batch_min // 15, 1
+    counts = random.poisson(10, (quarters, N))
+    counts[2 * DAY + 40 : 2 * DAY + 44, 2] = 60
+    for begin in range(0, quarters, step):
+        end = min(begin + step, quarters)
+        rows = np.zeros((end - begin) * N, COLUMNS)
+        rows["t_us"] = np.repeat(MIDNIGHT_US + np.arange(begin, end) * QUARTER_US + 10 * MINUTE_US, N)
+        rows["gateway"], rows["kind"], rows["ordinal"] = 1, Kind.COUNT_PERIOD, np.arange(len(rows))
+        rows["device"] = rows["place"] = np.tile(np.arange(1, N + 1), end - begin)
+        rows["a"] = rows["d_in"] = counts[begin:end].ravel()
+        through = MIDNIGHT_US + end * QUARTER_US
+        cover = [Coverage(gateway=1, stream=1, from_us=MIDNIGHT_US, through_us=through)]
+        found += engine.apply(Batch(shard=1, prev=pos, pos=pos + 1, rows=rows, coverage=cover))
+        pos += 1
+    return [f for f in found if f.rule in (Rule.UNUSUAL_FOOTFALL, Rule.COUNTER_BLIND)]
+
+
+def _judging_early(inputs: Inputs) -> Inputs:
+    """Judge after a day."""
+    sites = [structs.replace(s, rules={"unusual_footfall": {"days": 0.9}}) for s in inputs.sites]
+    return structs.replace(inputs, sites=sites)
