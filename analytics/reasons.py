@@ -165,34 +165,44 @@ TEXTS: dict[str, dict[str, str]] = {
     },
     "zeros_neighbours": {
         "zh": "{place}的“{device}”自 {since} 起计数为零，按周边客流（通常的 {share}%）本应有约 {usual} 人次",
-        "en": "“{device}” at {place} has counted nobody since {since}, though neighbours are at {share}% of usual and about {usual} "
+        "en": "“{device}” at {place} has counted nobody since {since}, though neighbours are at {share}% of usual and "
+        "about {usual} "
         "people should have come",
     },
     "zeros_others": {
         "zh": "{place}的“{device}”自 {since} 起计数为零，而本站点其他传感器有 {quarters} 个时段（15 分钟）有人活动",
-        "en": "“{device}” at {place} has counted nobody since {since}, though other sensors here were active in {quarters} quarter hours",
+        "en": "“{device}” at {place} has counted nobody since {since}, though other sensors here were active in "
+        "{quarters} quarter hours",
     },
     "zeros_alone": {
         "zh": "{place}的“{device}”自 {since} 起计数为零，通常应有约 {usual} 人次；附近没有传感器可以印证",
-        "en": "“{device}” at {place} has counted nobody since {since}, when about {usual} are usual; no sensor nearby can tell why",
+        "en": "“{device}” at {place} has counted nobody since {since}, when about {usual} are usual; no sensor nearby "
+        "can tell why",
     },
     "absent_watch": {
         "zh": "一位常来的老人 {days} 个开放日未到（平时约每 {every} 个开放日来一次，以往最长间隔 {longest} 个开放日），请留意",
-        "en": "A regular visitor has not come for {days} opening days (usually every {every}; longest gap so far {longest}): watch",
+        "en": "A regular visitor has not come for {days} opening days (usually every {every}; longest gap so far "
+        "{longest}): watch",
     },
     "absent_visit": {
-        "zh": "一位常来的老人 {days} 个开放日未到（平时约每 {every} 个开放日来一次，以往最长间隔 {longest} 个开放日，偶然如此每年约 {per_year} 次），请探访",
-        "en": "A regular visitor has not come for {days} opening days (usually every {every}; longest gap so far {longest}; by chance "
+        "zh": "一位常来的老人 {days} 个开放日未到（平时约每 {every} 个开放日来一次，以往最长间隔 {longest} 个开放日，"
+        "偶然如此每年约 {per_year} 次），请探访",
+        "en": "A regular visitor has not come for {days} opening days (usually every {every}; longest gap so far "
+        "{longest}; by chance "
         "about {per_year} times a year): visit them",
     },
     "closed_early": {
-        "zh": "自 {since} 起 {quiet_min} 分钟无人，而 {closes} 才关门（已知 {days} 个开放日中 {busy} 天此时仍有人；{sensors} 个传感器均正常）",
-        "en": "Nobody for {quiet_min} min since {since}, though it closes at {closes} only (on {busy} of {days} known opening days "
+        "zh": "自 {since} 起 {quiet_min} 分钟无人，而 {closes} 才关门（已知 {days} 个开放日中 {busy} 天此时仍有人；"
+        "{sensors} 个传感器均正常）",
+        "en": "Nobody for {quiet_min} min since {since}, though it closes at {closes} only (on {busy} of {days} known "
+        "opening days "
         "people were there at that time; all {sensors} sensors work)",
     },
     "people_after_closing": {
-        "zh": "{closes} 关门后 {after_min} 分钟，估计仍有 {people} 人在内（今天计进 {came_in} 人、出 {went_out} 人；{sign} 仍有活动，之后无人出门）",
-        "en": "About {people} still inside {after_min} min after closing at {closes} ({came_in} counted in, {went_out} out; a sign of "
+        "zh": "{closes} 关门后 {after_min} 分钟，估计仍有 {people} 人在内（今天计进 {came_in} 人、出 {went_out} 人；"
+        "{sign} 仍有活动，之后无人出门）",
+        "en": "About {people} still inside {after_min} min after closing at {closes} ({came_in} counted in, {went_out} "
+        "out; a sign of "
         "life at {sign}, and nobody left since)",
     },
     "crowding": {
@@ -201,7 +211,8 @@ TEXTS: dict[str, dict[str, str]] = {
     },
     "crowding_unsure": {
         "zh": "{t}，室内约 {people} 人，超过核定的 {capacity} 人（今天计数曾中断，人数可能有偏差）",
-        "en": "About {people} people inside at {t}; {capacity} are allowed (counting was interrupted today, the number may be off)",
+        "en": "About {people} people inside at {t}; {capacity} are allowed (counting was interrupted today, the number "
+        "may be off)",
     },
     "refused_person": {
         "zh": "{t}，{place}识别到禁入人员{times}",
