@@ -43,6 +43,9 @@ JOIN person p ON p.id = l.person
 INSERT INTO region (code, name, name_en) VALUES (%(code)s, %(name)s, %(name_en)s)
 ON CONFLICT (code) DO UPDATE SET name = EXCLUDED.name, name_en = EXCLUDED.name_en
 
+-- name: suspend_gateway
+UPDATE gateway SET suspended = %(suspended)s WHERE code = %(gateway)s
+
 -- name: put_gateway
 INSERT INTO gateway (code, shard) VALUES (%(code)s, %(shard)s)
 ON CONFLICT (code) DO UPDATE SET shard = EXCLUDED.shard

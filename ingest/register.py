@@ -60,6 +60,15 @@ def raise_version(conn: psycopg.Connection[Any]) -> None:
     conn.execute(QUERIES["raise_version"])
 
 
+def suspend(conn: psycopg.Connection[Any], gateway: str, *, suspended: bool) -> None:
+    """Refuse a gateway (its code) from now on, or hear it again. Raises RegisterError where there is none."""
+    with conn.transaction():
+        if conn.execute(QUERIES["suspend_gateway"], {"gateway": gateway, "suspended": suspended}).rowcount != 1:
+            expected = "a gateway of the register"
+            raise RegisterError([RowError(table="gateways", row=1, field="code", came=gateway, expected=expected)])
+        raise_version(conn)
+
+
 def claim(
     conn: psycopg.Connection[Any],
     gateway: str,

@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from smartcare import daybook, endpoint, settings
+from smartcare import daybook, endpoint, gateways, settings
 
 Arguments = argparse.Namespace
 
@@ -69,6 +69,8 @@ def _declare_running(commands: Any) -> None:
     device.add_argument("name", help="serial number, DeviceID or IMEI; for hikcount, hikaccess and dahua a name of your own")
     device.add_argument("--spool", required=True, type=Path, help="spool file of the gateway")
     device.set_defaults(run=_gateway_device)
+    gateways.declare(gateway, _connect, _say)
+    gateways.declare_broker(commands, _say)
 
     sim = commands.add_parser("sim", help="模拟设备 simulated devices")
     sim.add_argument("--sites", type=int, default=8)
@@ -368,6 +370,7 @@ def _known() -> tuple[type[Exception], ...]:
     for module, name in (
         ("smartcare.up", "AlreadyRunning"),
         ("smartcare.score", "ScoreError"),
+        ("smartcare.broker", "BrokerError"),
         ("analytics.replay", "RuleSetError"),
         ("ingest.errors", "IngestError"),
         ("api.errors", "ApiError"),

@@ -1,25 +1,29 @@
-"""Mosquitto as the second broker of the end-to-end tests, configured as a deployment would: credentials and topics."""
+"""Mosquitto as the second broker of the tests, with the configuration that is shipped for it."""
 
-import secrets
 import shutil
 import signal
 import subprocess
 from pathlib import Path
 
+from smartcare import broker_files
+from smartcare.broker import DEVICE_BUS, WORKER, Folder, Given, Kind, State, User, stored
 from smartcare.embedded import process
-from smartcare.embedded.nats import DEVICE_BUS, WORKER
 
 
 class Mosquitto:
-    """One Mosquitto in `folder` with the same face as `smartcare.embedded.nats.Broker`. limits: "" for its defaults."""
+    """One Mosquitto in `folder` with the same face as `smartcare.embedded.nats.Broker`. limits: "" for its defaults.
 
-    def __init__(self, folder: Path, limits: str = "max_queued_messages 100000\nmax_inflight_messages 200\n") -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.port, self.log = folder, process.free_port(), folder / "mosquitto.log"
+    declared: kind, listener and so on, where it is not to be the bus and the uplink of one machine.
+    """
+
+    def __init__(self, folder: Path, limits: str = broker_files.MOSQUITTO_LIMITS, declared: State | None = None) -> None:
+        self.credentials = Folder(folder)
+        self.folder, self.log = self.credentials.path, folder / "mosquitto.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.limits = limits
-        self._secrets: dict[str, str] = {WORKER: secrets.token_urlsafe(32), DEVICE_BUS: secrets.token_urlsafe(32)}
-        self._shards: dict[str, int] = {}
+        state = declared or State(kind=Kind.MOSQUITTO, port=process.free_port(), users={})
+        self.given: dict[str, Given] = self.credentials.create(state)
+        self.port = state.port
 
     @staticmethod
     def program() -> str | None:
@@ -28,36 +32,34 @@ class Mosquitto:
 
     def url(self, user: str) -> str:
         """Return an mqtt:// address with credentials."""
-        return f"mqtt://{user}:{self._secrets[user]}@127.0.0.1:{self.port}"
+        return self.given[user].url
 
     def add_gateway(self, code: str, shard: int) -> str:
-        """Provision a gateway before the start."""
-        self._shards[code] = shard
-        return self._secrets.setdefault(code, secrets.token_urlsafe(32))
+        """Provision a gateway before the start, or have it known by the secret that another broker has given out."""
+        if code not in self.given:
+            self.given[code] = self.credentials.add(code, shard)
+        else:
+            self._set(code, User(password="", gateway=code, shard=shard))
+        return self.given[code].secret
 
     def adopt(self, user: str, secret: str) -> None:
-        """Know a user by the secret that another broker has given out; before the start."""
-        self._secrets[user] = secret
+        """Know a user by the secret that another broker has given out; before the start, and before `add_gateway`."""
+        self.given[user] = Given(user=user, secret=secret, url=self.credentials.state().url(user, secret))
+        if user in (WORKER, DEVICE_BUS):
+            self._set(user, User(password=""))
+
+    def _set(self, name: str, user: User) -> None:
+        with self.credentials.change() as state:
+            user.password = stored(state.kind, self.given[name].secret)
+            state.users[name] = user
 
     def start(self) -> None:
         """Write the configuration, start, wait until it accepts connections."""
-        acl = [f"user {WORKER}", "topic read care/v1/+/+/up", "topic write care/v1/+/+/down"]
-        for code, shard in self._shards.items():
-            acl += [f"user {code}", f"topic write care/v1/{shard}/{code}/up", f"topic read care/v1/{shard}/{code}/down"]
-        acl += [f"user {DEVICE_BUS}", "topic readwrite zigbee2mqtt/#", "topic readwrite application/#", "topic readwrite mqtt/#"]
-        (self.folder / "acl").write_text("\n".join(acl) + "\n")
-        passwords = self.folder / "passwords"
-        passwords.write_text("".join(f"{user}:{secret}\n" for user, secret in self._secrets.items()))
-        passwords.chmod(0o600)
-        subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True, capture_output=True)
-        config = self.folder / "mosquitto.conf"
-        config.write_text(
-            f"listener {self.port} 127.0.0.1\nuser root\nallow_anonymous false\npassword_file {passwords}\n"
-            f"acl_file {self.folder / 'acl'}\n{self.limits}"
-        )
+        broker_files.write(self.folder, self.credentials.state(), self.limits)
         program = self.program()
         assert program is not None
-        self.process = process.spawn([program, "-c", str(config)], log=self.log, on_parent_death=signal.SIGTERM)
+        config = str(self.folder / "mosquitto.conf")
+        self.process = process.spawn([program, "-c", config], log=self.log, on_parent_death=signal.SIGTERM)
         process.wait_ready(self.process, lambda: process.accepts(self.port), what="Mosquitto", log=self.log)
 
     def stop(self) -> None:

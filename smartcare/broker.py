@@ -1,0 +1,207 @@
+"""Who may speak at a broker: users, secrets and topics in one folder, from which its configuration is written.
+
+    broker.json ── users, listener ──► nats.conf, or mosquitto.conf + passwords + acl ── SIGHUP ──► the running broker
+
+One decision: each secret is a user of its own, bound to its gateway's two topics. A second secret for a gateway is a second
+user (`gw-7.2`), so both work while the gateway changes over, on any broker. Secrets are 32 random bytes, which need no slow
+hash: Mosquitto's file has salted ones, nats-server knows only bcrypt, with which thousands of gateways that come back at
+once would wait for each other, so its file has the secrets themselves. All files are for the folder's owner alone.
+"""
+
+import base64
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+
+WORKER, DEVICE_BUS = "worker", "bus"
+CODE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+PBKDF2_ROUNDS = 101  # as mosquitto_passwd does; against guessing 32 random bytes one would do
+
+
+class BrokerError(Exception):
+    """A broker's folder cannot be used, or has no such user."""
+
+
+class Kind(StrEnum):
+    """Brokers whose configuration we write."""
+
+    NATS = "nats"
+    MOSQUITTO = "mosquitto"
+
+
+class User(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One secret. password: as the broker's own file has it. gateway, shard: whose topics; "" for WORKER and DEVICE_BUS."""
+
+    password: str
+    gateway: str = ""
+    shard: int = -1
+
+
+class State(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A broker as `broker.json` declares it.
+
+    host, port: where it listens. public: HOST:PORT that its users are told, "" for the same. cert, key: PEM files that
+    make the listener TLS. bus: it is the devices' bus too (pictures of face terminals make larger messages).
+    """
+
+    port: int
+    kind: Kind = Kind.NATS
+    host: str = "127.0.0.1"
+    public: str = ""
+    cert: str = ""
+    key: str = ""
+    bus: bool = True
+    users: dict[str, User]
+
+    def of(self, code: str) -> list[str]:
+        """Return the users of a gateway, oldest first."""
+        return sorted((n for n, u in self.users.items() if u.gateway == code), key=_number)
+
+    def url(self, user: str, secret: str) -> str:
+        """Return the address that a user is told."""
+        scheme, at = "mqtts" if self.cert else "mqtt", self.public or f"{self.host}:{self.port}"
+        return f"{scheme}://{user}:{quote(secret)}@{at}"
+
+
+class Given(msgspec.Struct, frozen=True, kw_only=True):
+    """A user with its secret, which for Mosquitto is said here and never again."""
+
+    user: str
+    secret: str
+    url: str
+
+
+class Folder:
+    """A broker's folder; any process may change it, one at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+
+    def create(self, state: State) -> dict[str, Given]:
+        """Declare a broker with fresh secrets of WORKER and, where it is the bus too, DEVICE_BUS. Raises BrokerError."""
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self._file.exists():
+            raise BrokerError(f"{self._file} exists: change its gateways with `smartcare gateway`, or take another folder")
+        given = {name: _give(state, name, User(password="")) for name in (WORKER, DEVICE_BUS)[: 1 + state.bus]}
+        self._save(state)
+        return given
+
+    @property
+    def _file(self) -> Path:
+        return self.path / "broker.json"
+
+    def state(self) -> State:
+        """Return what is declared now. Raises BrokerError."""
+        try:
+            state = msgspec.json.decode(self._file.read_bytes(), type=State)
+        except FileNotFoundError:
+            raise BrokerError(f"{self.path} 没有消息代理 has no broker: `smartcare broker` makes one") from None
+        except (OSError, msgspec.MsgspecError) as e:
+            raise BrokerError(f"{self._file} cannot be read: {e}") from e
+        for name, user in state.users.items():
+            if user.shard >= 0 and not user.gateway:
+                user.gateway = name
+        return state
+
+    @contextmanager
+    def change(self) -> Iterator[State]:
+        """Give the state to be changed; saved at the end of the block, while no other process can."""
+        with (self.path / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            state = self.state()
+            yield state
+            self._save(state)
+
+    def _save(self, state: State) -> None:
+        write_private(self._file, msgspec.json.format(msgspec.json.encode(state), indent=1))
+
+    def add(self, code: str, shard: int) -> Given:
+        """Provision a gateway's first secret. Raises BrokerError for one that has any."""
+        if not CODE.fullmatch(code) or code in (WORKER, DEVICE_BUS):
+            raise BrokerError(f"a gateway's code has 1 to 64 letters, digits, '-' or '_' and is no user of ours, got {code!r}")
+        with self.change() as state:
+            if state.of(code):
+                raise BrokerError(f"网关 {code} 已有密钥 has a secret: `smartcare gateway rotate {code}` gives another")
+            return _give(state, code, User(password="", gateway=code, shard=shard))
+
+    def rotate(self, code: str) -> Given:
+        """Give a gateway another secret; the newest one before it stays valid, older ones end. Raises BrokerError."""
+        with self.change() as state:
+            *older, newest = _known(state, code)
+            for name in older:
+                del state.users[name]
+            shard = state.users[newest].shard
+            return _give(state, f"{code}.{_number(newest) + 1}", User(password="", gateway=code, shard=shard))
+
+    def finish(self, code: str) -> None:
+        """End all of a gateway's secrets but the newest. Raises BrokerError."""
+        with self.change() as state:
+            for name in _known(state, code)[:-1]:
+                del state.users[name]
+
+    def revoke(self, code: str) -> None:
+        """End all of a gateway's secrets; one that has none stays so."""
+        with self.change() as state:
+            for name in state.of(code):
+                del state.users[name]
+
+    def reload(self) -> bool:
+        """Write the broker's own files and have the running broker read them. False: none runs here that we can reach."""
+        from smartcare import broker_files
+
+        state = self.state()
+        broker_files.write(self.path, state)
+        with contextlib.suppress(OSError, ValueError):
+            pid = int((self.path / "broker.pid").read_text())
+            # A number in a file may be anybody's by now.
+            if str(self.path / f"{state.kind}.conf").encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGHUP)
+                return True
+        return False
+
+
+def _known(state: State, code: str) -> list[str]:
+    if found := state.of(code):
+        return found
+    raise BrokerError(f"网关 {code} 没有密钥 has no secret here: `smartcare gateway add {code} --shard N`")
+
+
+def _number(user: str) -> int:
+    return int(user.rpartition(".")[2]) if "." in user else 1
+
+
+def _give(state: State, name: str, user: User) -> Given:
+    secret = secrets.token_urlsafe(32)
+    user.password = stored(state.kind, secret)
+    state.users[name] = user
+    return Given(user=name, secret=secret, url=state.url(name, secret))
+
+
+def stored(kind: Kind, secret: str) -> str:
+    """Return what a broker's file has for a secret."""
+    if kind is Kind.NATS:
+        return secret
+    salt = secrets.token_bytes(12)
+    digest = hashlib.pbkdf2_hmac("sha512", secret.encode(), salt, PBKDF2_ROUNDS)
+    return f"$7${PBKDF2_ROUNDS}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
+
+
+def write_private(file: Path, text: bytes) -> None:
+    """Replace a file at once, readable by the owner of its folder alone, whoever we are."""
+    fresh, owner = file.with_name(f".{file.name}"), file.parent.stat()
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as f:
+        f.write(text)
+    if os.geteuid() == 0:
+        os.chown(fresh, owner.st_uid, owner.st_gid)
+    fresh.replace(file)

@@ -1,0 +1,103 @@
+"""The brokers' own configuration files: listener, limits, users, and the topics each user is bound to.
+
+    worker       reads care/v1/+/+/up            writes care/v1/+/+/down
+    a gateway    reads care/v1/<shard>/<it>/down writes care/v1/<shard>/<it>/up
+    bus          the topics of the devices, which neither of the others sees
+
+One decision: what is not written here is refused; there is no pattern in a permission, so that no name can be chosen that
+means another's topics.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from smartcare.broker import DEVICE_BUS, WORKER, Kind, State, User, write_private
+
+UPLINK_BYTES = 1024 * 1024  # a frame has 64 KiB; what a gateway is told of its people may be more
+BUS_BYTES = 4 * 1024 * 1024  # face terminals put two pictures into one message; the gateway drops them
+BUS_TOPICS = ("zigbee2mqtt/#", "application/#", "mqtt/#")
+
+MOSQUITTO_LIMITS = """\
+# Beyond this the newest message is dropped, and a gateway sends again what nobody answered.
+max_queued_messages 100000
+max_inflight_messages 200
+"""
+
+
+def write(folder: Path, state: State, limits: str = MOSQUITTO_LIMITS) -> None:
+    """Write the files of the broker in `folder`. limits: of Mosquitto, in its own words."""
+    if state.kind is Kind.NATS:
+        write_private(folder / "nats.conf", json.dumps(nats(folder, state), indent=1).encode())
+        return
+    passwords = "".join(f"{name}:{user.password}\n" for name, user in state.users.items())
+    write_private(folder / "passwords", passwords.encode())
+    write_private(folder / "acl", acl(state).encode())
+    write_private(folder / "mosquitto.conf", mosquitto(folder, state, limits).encode())
+
+
+def topics(name: str, user: User) -> tuple[list[str], list[str]]:
+    """Return what a user of the uplink may publish to and subscribe to."""
+    if name == WORKER:
+        return ["care/v1/+/+/down"], ["care/v1/+/+/up"]
+    return [f"care/v1/{user.shard}/{user.gateway}/up"], [f"care/v1/{user.shard}/{user.gateway}/down"]
+
+
+def nats(folder: Path, state: State) -> dict[str, Any]:
+    """Return the configuration of nats-server, which reads JSON as its own format.
+
+    Two accounts, which cannot see each other: CARE carries the uplink, BUS the devices.
+    """
+    accounts: dict[str, Any] = {
+        "CARE": {"jetstream": "enabled", "users": [_nats_user(n, u) for n, u in state.users.items() if n != DEVICE_BUS]}
+    }
+    if state.bus:
+        bus = {"user": DEVICE_BUS, "password": state.users[DEVICE_BUS].password}
+        accounts["BUS"] = {"jetstream": "enabled", "users": [bus]}
+    tls = {"tls": {"cert_file": state.cert, "key_file": state.key}} if state.cert else {}
+    return {
+        "server_name": "smartcare",
+        "pid_file": str(folder / "broker.pid"),
+        # The MQTT listener needs JetStream; NATS clients have no business here, so they get a port nobody is told.
+        "listen": "127.0.0.1:-1",
+        "jetstream": {"store_dir": str(folder / "jetstream"), "sync_interval": "always"},
+        "max_payload": BUS_BYTES if state.bus else UPLINK_BYTES,
+        # One unacknowledged message per subscription: with more, what a killed gateway had not acknowledged comes again
+        # after what it had not yet seen, and a door that opened and closed seems to have closed and opened.
+        "mqtt": {"listen": f"{state.host}:{state.port}", "ack_wait": "2s", "max_ack_pending": 1} | tls,
+        "accounts": accounts,
+    }
+
+
+def _nats_user(name: str, user: User) -> dict[str, Any]:
+    publish, subscribe = ([t.replace("/", ".").replace("+", "*") for t in ts] for ts in topics(name, user))
+    return {"user": name, "password": user.password, "permissions": {"publish": publish, "subscribe": subscribe}}
+
+
+def acl(state: State) -> str:
+    """Return Mosquitto's list of permissions."""
+    lines = []
+    for name, user in state.users.items():
+        lines.append(f"user {name}")
+        if name == DEVICE_BUS:
+            lines += [f"topic readwrite {topic}" for topic in BUS_TOPICS]
+            continue
+        publish, subscribe = topics(name, user)
+        lines += [f"topic write {t}" for t in publish] + [f"topic read {t}" for t in subscribe]
+    return "\n".join(lines) + "\n"
+
+
+def mosquitto(folder: Path, state: State, limits: str) -> str:
+    """Return Mosquitto's configuration. Without the bus nothing is kept and nothing is retained: the uplink is a pipe."""
+    lines = [
+        f"listener {state.port} {state.host}",
+        *([f"certfile {state.cert}", f"keyfile {state.key}"] if state.cert else []),
+        f"user {folder.owner()}",
+        f"pid_file {folder / 'broker.pid'}",
+        "allow_anonymous false",
+        f"password_file {folder / 'passwords'}",
+        f"acl_file {folder / 'acl'}",
+        f"max_packet_size {BUS_BYTES if state.bus else UPLINK_BYTES}",
+        *([] if state.bus else ["retain_available false"]),
+    ]
+    return "\n".join(lines) + "\n" + limits
