@@ -132,8 +132,8 @@ TEXTS: dict[str, dict[str, str]] = {
         "en": "The battery of “{device}” at {place} is at {percent}%: replace it soon",
     },
     "battery_said_low": {
-        "zh": "{place}的“{device}”报告电量低，请尽快更换电池",
-        "en": "“{device}” at {place} says that its battery is low: replace it soon",
+        "zh": "{t}，{place}的“{device}”报告电量低，请尽快更换电池",
+        "en": "“{device}” at {place} says at {t} that its battery is low: replace it soon",
     },
     "tamper": {
         "zh": "{t}，{place}的“{device}”被打开或拆下",

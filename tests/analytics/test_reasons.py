@@ -48,6 +48,22 @@ FULL = AT | {
     "days": 12,
     "busy": 11,
     "usual": 2.5,
+    "usual_min": 45,
+    "on_day": 1,
+    "run": 70,
+    "percent": 18,
+    "edges": 400,
+    "messages": 5,
+    "counted": 3,
+    "low": 22,
+    "high": 41,
+    "day_type": 1,
+    "everywhere": True,
+    "share": 95,
+    "quarters": 8,
+    "every": 1.5,
+    "longest": 4,
+    "per_year": 0.3,
 }
 
 
