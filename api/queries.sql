@@ -185,13 +185,15 @@ LEFT JOIN place p ON p.id = e.place LEFT JOIN device d ON d.id = e.device
 ORDER BY 1
 
 -- name: devices
--- Devices where the reader may look, with the last time each was heard.
+-- Devices where the reader may look, with the last time each was heard, if that was within 40 days before the shard's last T1:
+-- older parts of the log may be compressed.
 SELECT d.id, d.identity, d.class AS class_, d.name, g.code AS gateway, p.name AS place, p.name_en AS place_en, s.code AS site_code,
        s.name AS site_name, s.name_en AS site_name_en, coalesce(s.zone, 'Asia/Shanghai') AS zone, g.suspended,
        (SELECT max(c.through_us) FROM coverage c WHERE c.gateway = g.id) AS gateway_seen_us,
-       greatest((SELECT e.t_us FROM event e WHERE e.device = d.id ORDER BY e.t_us DESC LIMIT 1),
-                (SELECT e.t_us FROM passage e WHERE e.device = d.id ORDER BY e.t_us DESC LIMIT 1)) AS last_us
-FROM device d JOIN gateway g ON g.id = d.gateway LEFT JOIN mounting m ON m.device = d.id AND m.to_us IS NULL
+       greatest((SELECT e.t_us FROM event e WHERE e.device = d.id AND e.pos > sh.pos - 3456000000000 ORDER BY e.t_us DESC LIMIT 1),
+                (SELECT e.t_us FROM passage e WHERE e.device = d.id AND e.pos > sh.pos - 3456000000000 ORDER BY e.t_us DESC LIMIT 1)) AS last_us
+FROM device d JOIN gateway g ON g.id = d.gateway JOIN shard sh ON sh.id = g.shard
+LEFT JOIN mounting m ON m.device = d.id AND m.to_us IS NULL
 LEFT JOIN place p ON p.id = m.place LEFT JOIN site s ON s.id = p.site
 WHERE (%(site)s::integer IS NULL OR s.id = %(site)s) AND (%(code)s::text IS NULL OR s.code = %(code)s)
 ORDER BY s.name NULLS FIRST, p.name, d.identity LIMIT 2000

@@ -347,7 +347,10 @@ VALUES (%(at_us)s, %(topic)s, %(gateway)s, %(stream)s, %(seq)s, %(reason)s, %(de
 
 -- name: put_unclaimed
 INSERT INTO unclaimed (gateway, identity, first_us, last_us, events, kinds)
-VALUES (%(gateway)s, %(identity)s, %(first_us)s, %(last_us)s, %(events)s, %(kinds)s)
+SELECT %(gateway)s, CASE WHEN EXISTS (SELECT FROM unclaimed WHERE gateway = %(gateway)s AND identity = %(identity)s)
+                           OR (SELECT count(*) FROM unclaimed WHERE gateway = %(gateway)s) < %(most)s
+                         THEN %(identity)s ELSE '…' END,
+       %(first_us)s, %(last_us)s, %(events)s, %(kinds)s
 ON CONFLICT (gateway, identity) DO UPDATE SET
     first_us = least(unclaimed.first_us, EXCLUDED.first_us), last_us = greatest(unclaimed.last_us, EXCLUDED.last_us),
     events = unclaimed.events + EXCLUDED.events, kinds = unclaimed.kinds | EXCLUDED.kinds

@@ -27,6 +27,7 @@ from ingest.store.queries import Queries
 QUERIES = Queries("ingest")
 PASSAGE_KIND = 4
 QUARANTINE_BYTES = 4096
+UNCLAIMED = 1000
 MAX_LAG_MS = 2**31 - 1
 CLOCK_WRONG, FRAMES_LOST = "clock wrong", "frames lost"
 
@@ -172,7 +173,7 @@ class T1:
         """Write what has one row for each gateway, device or place, in the order of keys."""
         for u in prepared.unclaimed:
             values = {"gateway": u.gateway, "identity": u.identity, "first_us": u.first_us, "last_us": u.last_us}
-            self.conn.execute(QUERIES["put_unclaimed"], values | {"events": u.events, "kinds": u.kinds})
+            self.conn.execute(QUERIES["put_unclaimed"], values | {"events": u.events, "kinds": u.kinds, "most": UNCLAIMED})
         cursors = sorted((gateway, stream, seq) for w in work.values() for (gateway, stream), seq in w.cursors.items())
         self._put_many("put_cursors", ("gateway", "stream", "seq"), cursors)
         added = rollups(prepared.rows)

@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from smartcare import daybook, endpoint, gateways, settings
+from smartcare import daybook, endpoint, gateways, keeping, settings
 
 Arguments = argparse.Namespace
 
@@ -27,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for declare in (_declare_running, _declare_register, _declare_people):
         declare(commands)
     daybook.declare(commands, _connect, _say)
+    keeping.declare(commands, _connect, _say, lambda: settings.load().keep_days)
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)

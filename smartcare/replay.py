@@ -23,6 +23,7 @@ from rich.table import Table
 from analytics import reasons
 from analytics.replay import QUERIES, Raised, Replay, RuleSet, RuleSetError, check, shards
 from gateway.clock import SECOND_US
+from ingest.maintenance import log_from_us
 
 WIDTH = 130
 
@@ -52,6 +53,12 @@ def run(conn: psycopg.Connection[Any], a: argparse.Namespace) -> str:
         a.json.write_text(json.dumps(both, ensure_ascii=False, indent=1))
     names = a.against.name if a.against else "登记的规则 register", a.rules.name if a.rules else "登记的规则 register"
     console = Console(file=io.StringIO(), width=WIDTH)
+    if kept_us := log_from_us(conn):
+        at = datetime.fromtimestamp(kept_us // SECOND_US, ZoneInfo(a.zone))
+        console.print(
+            f"日志保留自 the log is kept from {at:%Y-%m-%d %H:%M}: 更早的不再参与 what came before is not replayed",
+            soft_wrap=True,
+        )
     console.print(_counts(before, after, names))
     for title, only in ((names[0], _only(before, after)), (names[1], _only(after, before))):
         if only:

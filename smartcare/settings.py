@@ -54,6 +54,9 @@ IMPATIENT = {
     "keepalives_idle": "10",
     "keepalives_interval": "5",
     "keepalives_count": "3",
+    keep_days: dict[str, int] = {}
+    """How long what is kept, in days, where it is not the default (JSON, {"passage": 180}); names in docs/storage.md."""
+
     "tcp_user_timeout": "25000",
     "options": "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c tcp_user_timeout=25000",
 }

@@ -10,6 +10,7 @@ from analytics.engine import Engine
 from analytics.runner import Detects, Runner
 from ingest import worker as ingest
 from ingest.shards import Owned
+from smartcare import maintenance
 from smartcare.settings import Settings
 
 
@@ -32,3 +33,4 @@ async def run(settings: Settings, engine_factory: Callable[[], Detects] = Engine
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(ingest.run(config, runner.offer, ready), name="ingest")
         tasks.create_task(runner.run(), name="analytics")
+        tasks.create_task(maintenance.nightly(settings.database_url, settings.keep_days), name="maintenance")
