@@ -1,10 +1,11 @@
 -- name: alerts_of_subject
 -- The alerts of one (rule, subject) that findings about these episodes can concern, locked, oldest first: those that cover an
--- episode, those going on, and the newest.
+-- episode, those going on, and the newest that was cleared: a new one may recur it.
 SELECT id, version, state, episode, last_episode, count, calm_us, since_us, end_us, severity, reason, recurs FROM alert
 WHERE rule = %(rule)s AND subject_kind = %(kind)s AND subject = %(subject)s
   AND (episode = ANY(%(episodes)s) OR last_episode = ANY(%(episodes)s) OR state IN ('open', 'acknowledged') OR episode = (
-      SELECT max(episode) FROM alert WHERE rule = %(rule)s AND subject_kind = %(kind)s AND subject = %(subject)s))
+      SELECT max(episode) FROM alert
+      WHERE rule = %(rule)s AND subject_kind = %(kind)s AND subject = %(subject)s AND state = 'cleared'))
 ORDER BY episode
 FOR UPDATE
 
@@ -67,10 +68,12 @@ ON CONFLICT (alert) DO UPDATE SET
     reminders = CASE WHEN %(acted)s THEN 0 ELSE telling.reminders END
 
 -- name: inherit_telling
--- Whoever was told of the alert that a new one recurs, and not of its end, knows of the new one too.
+-- Whoever was told of the alert that a new one recurs, and not that it is over, knows of the new one too.
 INSERT INTO telling (alert, site, severity, level, told_us, inherited)
 SELECT %(alert)s, site, severity, level, told_us, true FROM telling
-WHERE alert = %(recurs)s AND severity IS NOT NULL AND NOT over
+WHERE alert = %(recurs)s AND severity IS NOT NULL AND NOT over AND NOT EXISTS (
+    SELECT FROM alert r JOIN telling t ON t.alert = r.id
+    WHERE r.recurs = %(recurs)s AND r.id <> %(alert)s AND (t.over OR r.state = 'resolved'))
 
 -- name: withdraw
 -- Take back what was to be said of an alert that is taken over or has ended, and was not said. A message about several goes as

@@ -11,7 +11,8 @@ SELECT pg_try_advisory_xact_lock(1950, %(site)s)
 SELECT a.id, a.version, a.rule, a.subject_kind, a.subject, a.state, a.severity, a.late, a.calm_us, a.since_us, a.count, a.reach,
        a.detected_us, a.end_us, a.assignee, t.severity AS severity_told, t.level, t.told_us, t.acted_us, t.reminders, t.inherited,
        t.over, t.due_us,
-       (SELECT r.id FROM alert r WHERE r.recurs = a.id ORDER BY r.id DESC LIMIT 1) AS recurred_by,
+       (SELECT max(r.id) FROM alert r
+        WHERE r.recurs = a.id OR (a.state = 'retracted' AND r.recurs = a.recurs AND r.id > a.id)) AS recurred_by,
        coalesce(a.reason ->> 'place', p.name, nullif(d.name, ''), d.identity, g.code, '') AS name
 FROM telling t JOIN alert a ON a.id = t.alert
 LEFT JOIN place p ON a.subject_kind = 'place' AND p.id = a.subject

@@ -244,6 +244,24 @@ async def test_what_came_back_and_stays_is_escalated_all_the_same(duty: Duty) ->
     assert duty.told() == [("李站长", "new"), ("王镇长", "escalated")]
 
 
+async def test_what_was_disproved_in_between_breaks_no_line_and_what_was_resolved_ends_it(duty: Duty) -> None:
+    await duty.find(URGENT)
+    await duty.find(END)
+    for n in (2, 3):
+        duty.now = T0 + n * MINUTE_US
+        again = replace(URGENT, episode=duty.now, at_us=duty.now)
+        await duty.find(again)
+        if n == 2:
+            await apply_findings(duty.conn, [replace(RETRACT, episode=duty.now, at_us=duty.now)], duty.now)
+    assert duty.rows("SELECT state, recurs FROM alert ORDER BY id") == [("cleared", None), ("retracted", 1), ("open", 1)]
+    await duty.tick()
+    assert duty.told() == [("李站长", "new")], "they know of it and were not told that it is over"
+    await resolve(duty.conn, 3, 1, "李", "real", "", duty.now)
+    await duty.find(replace(again, episode=duty.now + 1, at_us=duty.now + 1))
+    assert duty.alert()["recurs"] == 1
+    assert duty.told(of=4) == [("李站长", "new")]
+
+
 async def test_a_new_episode_after_the_hold_time_is_told_as_new(duty: Duty) -> None:
     await duty.find(URGENT)
     duty.now += MINUTE_US
