@@ -47,12 +47,14 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture
-def dsn(postgres_server: postgres.Server) -> str:
-    """Connection string of a fresh database with the present schema, owned by this test."""
+def dsn(postgres_server: postgres.Server) -> Iterator[str]:
+    """Connection string of a fresh database with the present schema, owned by this test and dropped after it."""
     name = f"t{next(_numbers)}"
     with psycopg.connect(postgres_server.dsn("postgres"), autocommit=True) as conn:
-        conn.execute(f"CREATE DATABASE {name} TEMPLATE template_smartcare")
-    return postgres_server.dsn(name)
+        # copied as files: half the time of the default, which writes every page to the write-ahead log
+        conn.execute(f"CREATE DATABASE {name} TEMPLATE template_smartcare STRATEGY FILE_COPY")
+        yield postgres_server.dsn(name)
+        conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
