@@ -10,12 +10,14 @@ have fixed keys, so applying a finding twice changes nothing.
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import psycopg
+from prometheus_client import Counter, Gauge, Histogram
 from psycopg.types.json import Jsonb
 
 from analytics import visits
@@ -39,6 +41,10 @@ CHECKPOINT_US = 30 * SECOND_US
 CHECKPOINT_ROWS = 10_000
 STATUS_US = SECOND_US
 POLL_S = 1.0
+
+T2_SECONDS = Histogram("smartcare_t2_seconds", "From the begin of T2 to its COMMIT")
+ANALYSED_POS = Gauge("smartcare_worker_analysed_position_us", "Last T2 of a shard", ["shard"])
+FINDINGS = Counter("smartcare_findings", "Findings of the detectors: begins, changes and ends")
 
 
 class Detects(Protocol):
@@ -242,7 +248,7 @@ class Runner:
 
     async def _step(self, conn: Connection, lane: Lane, findings: list[Finding]) -> None:
         """T2: the position moves by compare-and-set, together with all that follows from it, or not at all."""
-        now = self._now()
+        now, began = self._now(), time.perf_counter()
         async with conn.transaction():
             values = {"shard": lane.shard, "new": lane.at, "old": lane.analysed, "epoch": lane.epoch}
             if (await conn.execute(QUERIES["advance"], values)).rowcount != 1:
@@ -259,6 +265,9 @@ class Runner:
             crashpoint("t2.commit")
         crashpoint("t2.committed")
         lane.analysed = lane.at
+        T2_SECONDS.observe(time.perf_counter() - began)
+        ANALYSED_POS.labels(lane.shard).set(lane.at)
+        FINDINGS.inc(len(findings))
 
     async def _save(self, conn: Connection, lane: Lane, now: int) -> None:
         assert lane.engine is not None

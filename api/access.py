@@ -66,6 +66,13 @@ async def operator(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
     return _with_scope(who, "act")
 
 
+async def scraper(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
+    """Reads the figures of the whole system. Raises NotAllowed for everyone else."""
+    if who.role != "admin":
+        raise NotAllowed("only an administrator's token may read this")
+    return _with_scope(who, "metrics")
+
+
 def _with_scope(who: Principal, scope: str) -> Principal:
     if scope not in who.scopes:
         raise NotAllowed(f"this token lacks the scope {scope!r}")
@@ -76,9 +83,10 @@ Reader = Annotated[Principal, Depends(reader)]
 Actor = Annotated[Principal, Depends(actor)]
 Administrator = Annotated[Principal, Depends(administrator)]
 Operator = Annotated[Principal, Depends(operator)]
+Scraper = Annotated[Principal, Depends(scraper)]
 OPEN = [Depends(anyone)]
 
-PERMISSIONS = (anyone, reader, actor, administrator, operator)
+PERMISSIONS = (anyone, reader, actor, administrator, operator, scraper)
 
 
 def declared(route: BaseRoute) -> list[str]:

@@ -27,7 +27,7 @@ IDLE_US = 12 * HOUR_US
 SESSION_US = 7 * DAY_US
 TOUCH_US = 5 * MINUTE_US
 MAX_PASSWORD = 1024
-SCOPES = frozenset({"read", "act"})
+SCOPES = frozenset({"read", "act", "metrics"})
 
 SQL = Queries("api")
 _HASHER = argon2.PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)

@@ -20,7 +20,7 @@ from api.web import assets, stream
 from api.web.fragments import Fragments
 from api.web.live import Hub
 from api.web.page import environment, error_page
-from api.web.pages import alerts, duty, endpoints, files, more, overview, signin, visits
+from api.web.pages import alerts, duty, endpoints, files, more, overview, probes, signin, visits
 from api.web.security import BodyLimit, SameOrigin, SecurityHeaders
 
 __all__ = ["ApiSettings", "create_app"]
@@ -40,6 +40,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         rest_duty.router,
         rest_endpoints.router,
         files.router,
+        probes.router,
         signin.router,
         overview.router,
         alerts.router,

@@ -159,10 +159,6 @@ UNION ALL
 SELECT 'site', 0, st.site FROM site_status st
 WHERE st.changed >= %(after)s::text::xid8 AND st.changed < (SELECT xmin FROM edge)
 
--- name: failing
--- Shards whose analyzer has failed.
-SELECT id, failing_since_us FROM shard WHERE failing_since_us IS NOT NULL ORDER BY id
-
 -- name: site_shards
 -- Which sites a shard has.
 SELECT id, shard FROM site

@@ -10,9 +10,11 @@ import asyncio
 import collections
 import contextlib
 import logging
+import ssl
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -116,7 +118,9 @@ class Inbox:
 class Bus:
     """The connection to the devices' broker: fixed client id, persistent session, QoS 1, acknowledged by hand."""
 
-    def __init__(self, url: str, client_id: str, topics: Iterable[str], clock: Callable[[], int]) -> None:
+    def __init__(
+        self, url: str, client_id: str, topics: Iterable[str], clock: Callable[[], int], ca_file: Path | None = None
+    ) -> None:
         self._clock = clock
         self._inbox = Inbox(clock)
         self._topics = [(topic, 1) for topic in topics]
@@ -127,8 +131,11 @@ class Bus:
         self._heard_us = clock()
         self._refused = ""
         at = urlsplit(url)
-        self._address = at.hostname or "127.0.0.1", at.port or 1883
+        secure = at.scheme == "mqtts"
+        self._address = at.hostname or "127.0.0.1", at.port or (8883 if secure else 1883)
         self._client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=False, manual_ack=True)
+        if secure:
+            self._client.tls_set_context(ssl.create_default_context(cafile=ca_file))
         if at.username:
             self._client.username_pw_set(unquote(at.username), unquote(at.password or ""))
         self._client.connect_timeout = 1.5  # so that leaving never waits longer for a broker that does not answer

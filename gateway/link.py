@@ -9,7 +9,9 @@ import contextlib
 import logging
 import random
 import secrets
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import aiomqtt
@@ -35,6 +37,7 @@ class Link:
         shard: int,
         code: str,
         *,
+        ca_file: Path | None = None,
         sender: Sender,
         spool: Spool,
         clock: Callable[[], int],
@@ -42,6 +45,7 @@ class Link:
         on_down: Callable[[Down], None],
     ) -> None:
         self._at = urlsplit(url)
+        self._tls = ssl.create_default_context(cafile=ca_file) if self._at.scheme == "mqtts" else None
         self._up, self._down = topic_up(shard, code), topic_down(shard, code)
         self._sender, self._spool, self._clock = sender, spool, clock
         self._on_up, self._on_down = on_up, on_down
@@ -75,7 +79,8 @@ class Link:
     async def _session(self) -> None:
         async with aiomqtt.Client(
             self._at.hostname or "127.0.0.1",
-            self._at.port or 1883,
+            self._at.port or (8883 if self._tls else 1883),
+            tls_context=self._tls,
             username=unquote(self._at.username) if self._at.username else None,
             password=unquote(self._at.password) if self._at.password else None,
             identifier=f"gw{secrets.token_hex(8)}",

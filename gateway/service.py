@@ -39,11 +39,12 @@ NOTED = 1000  # different complaints logged; further ones only go to quarantine
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayConfig:
-    """Settings of one gateway. Urls are mqtt://user:password@host:port.
+    """Settings of one gateway. Urls are mqtt://user:password@host:port, or mqtts://.
 
     code and shard: as provisioned. spool_bytes: frames kept on disk, beyond it the oldest are lost by name. zone: where
     the devices' zone-less clocks are. heartbeat_s: until the backend says otherwise. reconnect_jitter_s: spread of the
     reconnects after a lost backend; a small one for demos. http: HOST:PORT where devices post, "" for none.
+    ca_file: PEM of the authority that signed the brokers' certificates (mqtts://), None for the system's.
     """
 
     code: str
@@ -56,6 +57,7 @@ class GatewayConfig:
     heartbeat_s: float = 15.0
     reconnect_jitter_s: float = 60.0
     http: str = ""
+    ca_file: Path | None = None
 
 
 async def run(config: GatewayConfig, codecs: Sequence[Codec], clock: Callable[[], int] = now_us) -> None:
@@ -105,7 +107,7 @@ class Gateway:
         self._behind = False
         self._beat_at = self._keep_at = 0.0
         topics = [topic for codec in codecs for topic in codec.topics]
-        self._bus = Bus(config.bus_url, f"smartcare-{config.code}", topics, clock)
+        self._bus = Bus(config.bus_url, f"smartcare-{config.code}", topics, clock, config.ca_file)
         self._listener: Listener | None = None
         if config.http:
             self._listener = Listener(config.http, Addresses(beside(config.spool)), clock, self._bus.nudge)
@@ -116,6 +118,7 @@ class Gateway:
             sender=self._sender,
             spool=spool,
             clock=clock,
+            ca_file=config.ca_file,
             on_up=self._on_up,
             on_down=self._on_down,
         )

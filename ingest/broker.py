@@ -10,6 +10,7 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -66,7 +67,7 @@ class Link:
         """Wait until the connection is lost."""
         await self._lost.wait()
 
-    async def open(self, at: SplitResult, topic: str) -> None:
+    async def open(self, at: SplitResult, topic: str, ca_file: Path | None = None) -> None:
         """Connect and subscribe. Raises BrokerAway."""
         secure = at.scheme == "mqtts"
         if at.username:
@@ -76,7 +77,7 @@ class Link:
                 await self._client.connect(
                     at.hostname or "127.0.0.1",
                     at.port or (8883 if secure else 1883),
-                    ssl=ssl.create_default_context() if secure else False,
+                    ssl=ssl.create_default_context(cafile=ca_file) if secure else False,
                     keepalive=KEEPALIVE_S,
                     version=MQTTv311,
                 )
@@ -97,11 +98,14 @@ class Link:
 
 
 @asynccontextmanager
-async def connected(url: str, topic: str, receive: Receive) -> AsyncIterator[Link]:
-    """Give a connection that has subscribed to `topic`. Raises BrokerAway if there is none to be had."""
+async def connected(url: str, topic: str, receive: Receive, ca_file: Path | None = None) -> AsyncIterator[Link]:
+    """Give a connection that has subscribed to `topic`. Raises BrokerAway if there is none to be had.
+
+    ca_file: PEM of the authority that must have signed the certificate of an mqtts:// broker, None for the system's.
+    """
     link = Link(receive)
     try:
-        await link.open(urlsplit(url), topic)
+        await link.open(urlsplit(url), topic, ca_file)
         yield link
     finally:
         await link.close()

@@ -141,6 +141,10 @@ class Intake:
         self.listener.heard(gateway.id, message.arrived_us)
         header = arrival.header
         if header is None:
+    def queued_bytes(self) -> Iterable[int]:
+        """Return what each gateway last said that it holds unsent."""
+        return self._queued.values()
+
             try:
                 if poison:
                     raise BadMessage(poison)

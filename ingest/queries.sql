@@ -449,3 +449,12 @@ WHERE shard = %(shard)s AND pos > %(after)s AND pos <= %(through)s ORDER BY pos,
 
 -- name: log_inputs
 SELECT pos, body FROM inputs WHERE shard = %(shard)s AND pos > %(after)s AND pos <= %(through)s ORDER BY pos
+
+-- name: put_worker
+-- A worker says that it lives, and whether it hears the broker; workers that died a day ago are forgotten.
+WITH clock AS (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us),
+gone AS (DELETE FROM worker USING clock WHERE owner <> %(owner)s AND at_us < now_us - 86400000000)
+INSERT INTO worker (owner, at_us, broker_lost_us) SELECT %(owner)s, now_us, CASE WHEN NOT %(linked)s THEN now_us END FROM clock
+ON CONFLICT (owner) DO UPDATE SET
+    at_us = EXCLUDED.at_us,
+    broker_lost_us = CASE WHEN NOT %(linked)s THEN coalesce(worker.broker_lost_us, EXCLUDED.at_us) END

@@ -10,14 +10,17 @@ whatever was not answered.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 import psycopg
 
 from gateway.clock import HOUR_US, SECOND_US, now_us
 from gateway.crashpoint import crashpoint
+from ingest import metrics
 from ingest import snapshot as register
 from ingest.broker import BrokerAway, Link, connected
 from ingest.caution import Caution
@@ -42,6 +45,7 @@ REGISTER_EVERY_US = SECOND_US // 2
 SHARDS_EVERY_US = 5 * SECOND_US
 PARTITIONS_EVERY_US = HOUR_US
 BLIND_KEPT_US = 24 * HOUR_US
+TELL_EVERY_US = 3 * SECOND_US
 PATIENCE_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 NO_INPUTS = Inputs(version=0, sites=[], places=[], devices=[], gateways=[])
@@ -53,12 +57,14 @@ log = logging.getLogger(__name__)
 class WorkerConfig:
     """lost_after_s: silence after which a gateway is lost. shards: those to take as far as they are free.
 
-    owner: a name that no other process has or will have. country: whose public holidays hold.
+    owner: a name that no other process has or will have. country: whose public holidays hold. ca_file: PEM of the
+    authority that signed an mqtts:// broker's certificate, None for the system's.
     """
 
     database_url: str
     mqtt_url: str
     lost_after_s: float = 60.0
+    ca_file: Path | None = None
     shards: Sequence[int] = field(default=ALL)
     owner: str = ""
     country: str = COUNTRY
@@ -114,15 +120,17 @@ class _Session:
         failures = 0
         while True:
             try:
-                async with connected(self.config.mqtt_url, UP, self._enqueue) as link:
+                async with connected(self.config.mqtt_url, UP, self._enqueue, self.config.ca_file) as link:
                     self.link, failures = link, 0
                     await link.lost()
+                    metrics.BROKER_CONNECTED.set(1)
                     log.warning("the broker is away: the connection was lost")
             except BrokerAway as e:
                 log.warning("the broker is away: %s", e)
             finally:
                 self.link = None
             await asyncio.sleep(PATIENCE_S[min(failures, len(PATIENCE_S) - 1)])
+                metrics.BROKER_CONNECTED.set(0)
             failures += 1
 
     def _enqueue(self, topic: str, payload: bytes) -> None:
@@ -167,6 +175,8 @@ class _Session:
             if owned != store.shards.owned:
                 owned = dict(store.shards.owned)
                 self.ready(owned)
+            store.linked = self.link is not None
+            metrics.QUEUED.set(self.queue.qsize())
                 self.owning.set()
             for batch in batches:
                 self.sink(batch)
@@ -200,7 +210,8 @@ class _Store:
         self.country = config.country
         self._told: dict[int, Inputs] = {}
         self._due: dict[int, tuple[int, bytes]] = {}
-        self._register_due_us = self._shards_due_us = self._partitions_due_us = 0
+        self.linked = self._told_linked = False
+        self._register_due_us = self._shards_due_us = self._partitions_due_us = self._tell_due_us = 0
 
     def close(self) -> None:
         """Give the shards back."""
@@ -253,12 +264,15 @@ class _Store:
         if not (plan.quarantined or any(plan.work.values())):
             return []
         try:
-            return self._written(plan, now)
+            batches = self._written(plan, now)
         except psycopg.OperationalError as e:
             log.warning("T1 was cut off: %s", e)
-        self.shards.check()
-        batches = self.t1.settle()
-        return self._written(plan, now) if batches is None else batches
+        began = time.perf_counter()
+            self.shards.check()
+            settled = self.t1.settle()
+            batches = self._written(plan, now) if settled is None else settled
+        metrics.stored(plan.work, plan.quarantined, batches, time.perf_counter() - began)
+        return batches
 
     def _written(self, plan: Plan, now: int) -> list[Batch]:
         try:
@@ -281,6 +295,10 @@ class _Store:
             self._register_due_us = now + REGISTER_EVERY_US
             if taken or register.version(self.t1.conn) != self.intake.snapshot.version:
                 self._load_register(now)
+        if now >= self._tell_due_us or self.linked != self._told_linked:
+            self.t1.conn.execute(QUERIES["put_worker"], {"owner": self.shards.owner, "linked": self.linked})
+            metrics.spooled(self.intake.queued_bytes())
+            self._tell_due_us, self._told_linked = now + TELL_EVERY_US, self.linked
 
     def _load_register(self, now: int) -> None:
         self.intake.snapshot = register.load(self.t1.conn)

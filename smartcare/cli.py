@@ -149,7 +149,7 @@ def _declare_people(commands: Any) -> None:
     token = commands.add_parser("token", help="接口令牌 an API token")
     token.add_argument("name")
     token.add_argument("--account", default="admin")
-    token.add_argument("--scope", action="append", choices=["read", "act"], help="repeat for several (default read)")
+    token.add_argument("--scope", action="append", choices=["read", "act", "metrics"], help="repeat for several (default read)")
     token.add_argument("--days", type=int, default=90)
     token.set_defaults(run=_token)
 
@@ -182,6 +182,7 @@ def _gateway(a: Arguments) -> int:
         shard=a.shard,
         uplink_url=os.environ["SMARTCARE_UPLINK_URL"],
         bus_url=settings.load().bus_url,
+        ca_file=settings.load().mqtt_ca,
         spool=a.spool,
         spool_bytes=a.spool_mb * 1024 * 1024,
         zone=a.zone,

@@ -27,6 +27,12 @@ class Settings(BaseSettings):
     mqtt_url: str = Field(default="", alias="MQTT_URL")
     """Broker of the uplink, mqtt://user:password@host:port. Empty: the embedded broker."""
 
+    mqtt_ca: Path | None = None
+    """PEM file of the authority that signed the certificates of brokers named with mqtts://. Empty: those of the system."""
+
+    metrics_port: int = 0
+    """Loopback port on which the worker shows its own figures to Prometheus. 0: none."""
+
     bus_url: str = ""
     """Broker that the devices of a gateway speak to. Empty: the embedded broker's device bus."""
 

@@ -117,6 +117,8 @@ def _start(settings: Settings, demo: Demo, state: Path, supervisor: Supervisor, 
         "public_url": settings.public_url or f"http://{settings.host}:{port}",
         "outgoing": [*settings.outgoing, f"127.0.0.1:{platform_port}"],
         "lost_after_s": settings.lost_after_s,
+        "metrics_port": settings.metrics_port,
+        "mqtt_ca": str(settings.mqtt_ca) if settings.mqtt_ca else None,
     }
     with psycopg.connect(database_url, autocommit=True) as conn:
         migrate(conn, now_us())
@@ -132,7 +134,7 @@ def _start(settings: Settings, demo: Demo, state: Path, supervisor: Supervisor, 
         spool = ["--spool", str(state / f"spool-{code}.sqlite")]
         arguments = ["gateway", "run", "--code", code, "--shard", str(shard), *spool]
         _program(supervisor, state, values, f"gateway {code}", *arguments, SMARTCARE_UPLINK_URL=gateway_url(code))
-    _wait_for_page(f"http://{settings.host}:{port}/healthz", state / "log" / "api.log")
+    _wait_for_page(f"http://{settings.host}:{port}/livez", state / "log" / "api.log")
     if demo.simulate:
         sim = ["sim", "--seed", str(demo.seed), "--sites", str(demo.sites), "--backlog-min", "120"]
         _program(supervisor, state, values, "sim", *sim)

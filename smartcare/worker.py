@@ -4,7 +4,10 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from prometheus_client import start_http_server
 
 from analytics.engine import Engine
 from analytics.runner import Detects, Runner
@@ -28,9 +31,26 @@ async def run(settings: Settings, engine_factory: Callable[[], Detects] = Engine
         mqtt_url=settings.mqtt_url,
         lost_after_s=settings.lost_after_s,
         country=settings.country,
+        ca_file=settings.mqtt_ca,
         owner=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
     )
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(ingest.run(config, runner.offer, ready), name="ingest")
-        tasks.create_task(runner.run(), name="analytics")
-        tasks.create_task(maintenance.nightly(settings.database_url, settings.keep_days), name="maintenance")
+    with figures(settings.metrics_port):
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(ingest.run(config, runner.offer, ready), name="ingest")
+            tasks.create_task(runner.run(), name="analytics")
+            tasks.create_task(maintenance.nightly(settings.database_url, settings.keep_days), name="maintenance")
+
+
+@contextmanager
+def figures(port: int) -> Iterator[None]:
+    """Show what this process counts on a loopback port, at any path; 0: nowhere. Raises OSError where it is taken."""
+    if not port:
+        yield
+        return
+    server, thread = start_http_server(port, "127.0.0.1")
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

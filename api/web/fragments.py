@@ -13,10 +13,10 @@ from typing import Any
 import jinja2
 from psycopg import AsyncConnection
 
-from api import duty, reading
+from api import duty, health, reading
 from api.accounts import Principal
 from api.reading import DoorRow
-from api.web import duty_views, views
+from api.web import duty_views, troubles, views
 from api.web.charts.doors import Period
 from api.web.door_day import door_day, door_view
 from api.web.i18n import Say, day_start_us
@@ -73,9 +73,11 @@ class Fragments:
         return self._fill("_sites.html", say, sites=[views.site(r, say) for r in rows], topic="sites")
 
     async def _banner(self, conn: Connection, number: str, site: int | None, say: Say) -> str:
-        rows = await reading.sites(conn, int(number) if number else site)
+        of = int(number) if number else site
+        rows = await reading.sites(conn, of)
+        shown = troubles.banners(await health.read(conn, of), rows, say) + views.banners(rows, say)
         topic = f"banner:{number}" if number else "banner"
-        return self._fill("_banner.html", say, banners=views.banners(rows, say), topic=topic)
+        return self._fill("_banner.html", say, banners=shown, topic=topic)
 
     async def _latest(self, conn: Connection, _: str, site: int | None, say: Say) -> str:
         rows = await reading.latest(conn, site, LATEST)

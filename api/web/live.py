@@ -21,6 +21,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
+from api import health
 from api.accounts import IDLE_US
 from api.errors import TooManyAttempts
 from api.web.i18n import Say
@@ -34,6 +35,8 @@ POLL_S = 0.5
 GATHER_S = 0.05
 """After a wake-up the hub lets this pass, so that a burst of commits is one revision."""
 CHECK_US = 2 * SECOND_US
+LOOK_US = 2 * SECOND_US
+"""How often the hub looks at whether the system itself is well."""
 BEAT_S = 15.0
 MAX_TOPICS = 10_000
 """Revisions and fragments remembered; beyond, all are forgotten and every page is brought up to date once."""
@@ -74,7 +77,8 @@ class Hub:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _tickets: set[Ticket] = field(default_factory=set)
     _after: int | None = None
-    _failing: list[tuple[int, int]] = field(default_factory=list)
+    _wrong: dict[int, tuple[object, ...]] = field(default_factory=dict)
+    _looked_us: int = 0
     _minute: int = 0
     _checked_us: int = 0
 
@@ -137,15 +141,18 @@ class Hub:
             self._after = int(row[0])
             self.revision += 1
             self._forget()  # what was read before this moment may miss something
-        edge, failing = self._after, await (await conn.execute(SQL["failing"])).fetchall()
+        edge, wrong = self._after, self._wrong
+        if now - self._looked_us >= LOOK_US:
+            wrong, self._looked_us = (await health.read(conn, None)).by_shard(), now
         for kind, number, site in await (await conn.execute(SQL["live_changes"], {"after": str(self._after)})).fetchall():
             if kind == "edge":
                 edge = number
             else:
                 keys |= _touched(kind, number, site)
-        if failing != self._failing:
-            keys |= await self._analysers(conn, {shard for shard, _ in set(failing) ^ set(self._failing)})
-        self._after, self._failing = edge, failing  # only now: had anything above failed, it would be asked again
+        if wrong != self._wrong:
+            changed = {shard for shard in wrong | self._wrong if wrong.get(shard) != self._wrong.get(shard)}
+            keys |= await self._sites_of(conn, changed) | {topic_key("banner", None)}
+        self._after, self._wrong = edge, wrong  # only now: had anything above failed, it would be asked again
         if now // MINUTE_US != self._minute:  # "18 minutes left" grows old by itself
             self._minute = now // MINUTE_US
             self.revision += 1
@@ -157,7 +164,7 @@ class Hub:
             self._checked_us = now
             await self._end_strangers(conn, now)
 
-    async def _analysers(self, conn: Connection, shards: set[int]) -> set[str]:
+    async def _sites_of(self, conn: Connection, shards: set[int]) -> set[str]:
         sites = await (await conn.execute(SQL["site_shards"])).fetchall()
         return {key for site, shard in sites if shard in shards for key in _touched("site", 0, site)}
 

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
+from psycopg.types.json import Jsonb
 
 from gateway.clock import MINUTE_US, now_us
 from gateway.events import Kind
 from tests.api.conftest import Running, Town
+from tests.api.test_visiting import task
 from tests.programs import chromium
 
 DESK, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
@@ -120,8 +122,8 @@ def test_a_list_does_not_move_under_a_pressing_finger(page: Page, town: Town) ->
     page.locator("h1").hover()
     page.mouse.down()
     second = town.county.alert(town.west)
-    with page.expect_response(re.compile("healthz")):
-        page.evaluate("new Promise(done => setTimeout(done, 1500)).then(() => fetch('/healthz'))")
+    with page.expect_response(re.compile("livez")):
+        page.evaluate("new Promise(done => setTimeout(done, 1500)).then(() => fetch('/livez'))")
     expect(page.locator(".alerts li.alert")).to_have_count(1)
     page.mouse.up()
     expect(page.locator(".alerts li.alert")).to_have_count(2)
@@ -266,7 +268,8 @@ def test_everything_works_without_javascript(browser: Browser, running: Running,
 
 def pages(alert: int) -> list[str]:
     """Every page there is to look at."""
-    return ["/", "/sites", "/sites/east", "/alerts", f"/alerts/{alert}", "/devices", "/more", "/signin", "/sites/nowhere"]
+    seen = ["/", "/sites", "/sites/east", "/alerts", f"/alerts/{alert}", "/visits", "/devices", "/more"]
+    return [*seen, "/endpoints", "/silences", "/roster", "/signin", "/sites/nowhere"]
 
 
 @SIZES
@@ -329,4 +332,39 @@ def fill(town: Town) -> int:
         "INSERT INTO rollup_hour (place, hour_us, people_in) SELECT id, %s, 7 FROM place", [now - now % (60 * MINUTE_US)]
     )
     county.contact(town.east, [(now - 9 * MINUTE_US, now)], (now - 8 * MINUTE_US, 1, 0), (now - 2 * MINUTE_US, 0, 0))
+    tell(town, alert)
+    task(town, town.east)
+    done = task(town, town.west)
+    conn.execute("UPDATE visit_task SET state = 'done', result = 'well', note = '在家', done_us = %s WHERE id = %s", [now, done])
     return alert
+
+
+def tell(town: Town, alert: int) -> None:
+    """A roster, a silence, receivers of which one is down, and what was and was not told of an alert."""
+    conn, now = town.county.conn, now_us()
+    conn.execute(
+        "INSERT INTO endpoint (name, url, secret, kind, open_until_us, failures) VALUES "
+        "('值班群', 'http://127.0.0.1:9/', '', 'feishu', %s, 5), ('city', 'https://p.example.cn/a', '', 'webhook', 0, 0)",
+        [now + 5 * MINUTE_US],
+    )
+    conn.execute(
+        "INSERT INTO contact (name, account, endpoint, address) SELECT '李站长', %s, min(id), '' FROM endpoint", [town.admin]
+    )
+    conn.execute("INSERT INTO shift (contact, site, from_us) SELECT id, %s, %s FROM contact", [town.east, now])
+    conn.execute("INSERT INTO shift (contact, area, from_us, to_us) SELECT id, '999001001', %s, %s FROM contact", [now, now + 9])
+    conn.execute(
+        "INSERT INTO silence (kind, area, from_us, to_us, author, reason, created_us) "
+        "VALUES ('maintenance', '999001001', %s, %s, 'root', '变电站检修', %s)",
+        [now, now + 60 * MINUTE_US, now],
+    )
+    for reason, told, detail in (("maintenance", False, {"silence": 1}), ("new", True, {}), ("grouped", True, {"alert": alert})):
+        conn.execute(
+            "INSERT INTO notice (alert, version, at_us, told, reason, detail) VALUES (%s, 1, %s, %s, %s, %s)",
+            [alert, now, told, reason, Jsonb(detail)],
+        )
+    for notice, error in ((2, "对方应答 HTTP 500 · the receiver answered HTTP 500"), (None, "x" * 90)):
+        conn.execute(
+            "INSERT INTO outbox (alert, version, endpoint, notice, webhook_id, body, state, attempts, last_error, due_us, done_us) "
+            "SELECT %s, 1, id, %s, %s, '', 'dead', 9, %s, 0, %s FROM endpoint ORDER BY id LIMIT 1",
+            [alert, notice, f"w{notice}", error, now],
+        )

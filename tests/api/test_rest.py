@@ -164,18 +164,18 @@ def test_an_alert_page_shows_the_events_it_rests_on(admin: httpx.Client, town: T
 
 def test_health_is_open_and_says_when_the_database_is_away(running: Running, town: Town, dsn: str) -> None:
     with running.client() as probe:
-        assert probe.get("/healthz").json() == {"status": "ok"}
+        assert probe.get("/livez").json() == {"status": "ok"}
         name = dsn.rsplit("/", 1)[1]
         with psycopg.connect(dsn.replace(f"/{name}", "/postgres"), autocommit=True) as conn:
             conn.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
             conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
-            away = probe.get("/healthz")
+            away = probe.get("/livez")
             assert away.status_code == 503
             assert away.headers["content-type"] == "application/problem+json"
             assert "password" not in away.text
             conn.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         for _ in range(5):  # the pool finds its way back by itself
-            if probe.get("/healthz").status_code == 200:
+            if probe.get("/livez").status_code == 200:
                 break
         else:
             pytest.fail("the pool did not recover")

@@ -215,7 +215,7 @@ def test_a_bearer_header_does_not_let_a_cookie_in_from_another_site(running: Run
 
 
 def test_every_answer_forbids_what_the_page_does_not_need(running: Running, admin: httpx.Client) -> None:
-    for path in ("/", "/signin", "/api/v1/sites", "/nowhere", "/healthz"):
+    for path in ("/", "/signin", "/api/v1/sites", "/nowhere", "/livez"):
         headers = admin.get(path).headers
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy

@@ -91,6 +91,7 @@ class Stack:
     broker_name: str
     register: dict[str, Any]
     worker: list[str] | None = None
+    more_env: dict[str, str] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -139,6 +140,7 @@ class Stack:
             "SMARTCARE_STATE": str(self.folder / "none"),
             "SMARTCARE_OUTGOING": json.dumps([f"127.0.0.1:{platform_port}", *self.outgoing]),
             "SMARTCARE_PLATFORM_SECRET": self.secret,
+            **self.more_env,
         }
         self.program("platform", "platform", "--port", str(platform_port), "--ledger", str(self.ledger))
         self.program("worker", *(self.worker or ["worker"]))

@@ -58,7 +58,7 @@ class Peer:
         self.news = threading.Condition()
         self.connected: bool | None = None
         self.granted: list[bool] | None = None
-        self.client.on_message = lambda c, d, m: self._note(lambda: self.heard.append((m.topic, m.payload)))
+        self.client.on_message = lambda c, d, m: self._note(lambda: self.heard.append((m.topic, bytes(m.payload))))
         self.client.on_connect = lambda c, d, f, reason, p: self._note(lambda: self._set(connected=not reason.is_failure))
         self.client.on_disconnect = lambda c, d, f, reason, p: self._note(lambda: self._set(connected=False))
         self.client.on_subscribe = lambda c, d, m, rs, p: self._note(lambda: self._set(granted=[not r.is_failure for r in rs]))

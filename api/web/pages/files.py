@@ -1,7 +1,7 @@
-"""Style, scripts, icons and the health probe: open to all, because the sign-in page needs them."""
+"""Style, scripts and icons: open to all, because the sign-in page needs them."""
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from api.access import OPEN
 from api.console import console
@@ -19,11 +19,3 @@ async def static(request: Request, digest: str, name: str) -> Response:
         raise NotFound("there is no such file")
     kind = TYPES[name.rsplit(".", 1)[-1]]
     return Response(assets.files[name], media_type=kind, headers={"cache-control": "public, max-age=31536000, immutable"})
-
-
-@router.get("/healthz", dependencies=OPEN)
-async def healthz(request: Request) -> Response:
-    """200 while the database answers, 503 (by the error handlers) when it does not."""
-    async with console(request).pool.connection() as conn:
-        await conn.execute("SELECT 1")
-    return JSONResponse({"status": "ok"})
