@@ -44,8 +44,8 @@ IDLE_S = 1.0
 REGISTER_EVERY_US = SECOND_US // 2
 SHARDS_EVERY_US = 5 * SECOND_US
 PARTITIONS_EVERY_US = HOUR_US
-BLIND_KEPT_US = 24 * HOUR_US
 TELL_EVERY_US = 3 * SECOND_US
+BLIND_KEPT_US = 24 * HOUR_US
 PATIENCE_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 NO_INPUTS = Inputs(version=0, sites=[], places=[], devices=[], gateways=[])
@@ -63,8 +63,8 @@ class WorkerConfig:
 
     database_url: str
     mqtt_url: str
-    lost_after_s: float = 60.0
     ca_file: Path | None = None
+    lost_after_s: float = 60.0
     shards: Sequence[int] = field(default=ALL)
     owner: str = ""
     country: str = COUNTRY
@@ -122,15 +122,15 @@ class _Session:
             try:
                 async with connected(self.config.mqtt_url, UP, self._enqueue, self.config.ca_file) as link:
                     self.link, failures = link, 0
-                    await link.lost()
                     metrics.BROKER_CONNECTED.set(1)
+                    await link.lost()
                     log.warning("the broker is away: the connection was lost")
             except BrokerAway as e:
                 log.warning("the broker is away: %s", e)
             finally:
                 self.link = None
-            await asyncio.sleep(PATIENCE_S[min(failures, len(PATIENCE_S) - 1)])
                 metrics.BROKER_CONNECTED.set(0)
+            await asyncio.sleep(PATIENCE_S[min(failures, len(PATIENCE_S) - 1)])
             failures += 1
 
     def _enqueue(self, topic: str, payload: bytes) -> None:
@@ -171,12 +171,12 @@ class _Session:
         arrivals: list[Arrival] | None = None
         while True:
             interrupted, self.interrupted = self.interrupted or self.link is None, False
+            store.linked = self.link is not None
+            metrics.QUEUED.set(self.queue.qsize())
             batches, replies = await asyncio.to_thread(store.cycle, arrivals or [], now_us(), interrupted)
             if owned != store.shards.owned:
                 owned = dict(store.shards.owned)
                 self.ready(owned)
-            store.linked = self.link is not None
-            metrics.QUEUED.set(self.queue.qsize())
                 self.owning.set()
             for batch in batches:
                 self.sink(batch)
@@ -263,11 +263,11 @@ class _Store:
         """Write the plan exactly once, also when the connection breaks on the way, while the shards are still ours."""
         if not (plan.quarantined or any(plan.work.values())):
             return []
+        began = time.perf_counter()
         try:
             batches = self._written(plan, now)
         except psycopg.OperationalError as e:
             log.warning("T1 was cut off: %s", e)
-        began = time.perf_counter()
             self.shards.check()
             settled = self.t1.settle()
             batches = self._written(plan, now) if settled is None else settled
@@ -291,14 +291,14 @@ class _Store:
             self.caution.taken(taken, now)
             crashpoint("ingest.taken")
             self._shards_due_us = now + SHARDS_EVERY_US
-        if taken or now >= self._register_due_us:
-            self._register_due_us = now + REGISTER_EVERY_US
-            if taken or register.version(self.t1.conn) != self.intake.snapshot.version:
-                self._load_register(now)
         if now >= self._tell_due_us or self.linked != self._told_linked:
             self.t1.conn.execute(QUERIES["put_worker"], {"owner": self.shards.owner, "linked": self.linked})
             metrics.spooled(self.intake.queued_bytes())
             self._tell_due_us, self._told_linked = now + TELL_EVERY_US, self.linked
+        if taken or now >= self._register_due_us:
+            self._register_due_us = now + REGISTER_EVERY_US
+            if taken or register.version(self.t1.conn) != self.intake.snapshot.version:
+                self._load_register(now)
 
     def _load_register(self, now: int) -> None:
         self.intake.snapshot = register.load(self.t1.conn)
