@@ -99,6 +99,37 @@ class Intake:
                 self.clocks.wrong_since(span.gateway, span.from_us)
         self.listener.load((gateway, state) for gateway, state in alive if gateway in new)
 
+    def plan(self, arrivals: Sequence[Arrival], now_us: int, poison: str = "") -> Plan:
+        """Judge arrivals in order. With `poison`, a frame's body is not believed: it is quarantined for that reason."""
+        plan = Plan()
+        for arrival in arrivals:
+            self._judge(plan, arrival, poison)
+        if self.listener.due(now_us):
+            mine = [g for g in self.snapshot.gateways.values() if g.shard in self.owned and self.receiver.knows(g.id)]
+            shards = {g.id: g.shard for g in mine}
+            for change in self.listener.step(shards, now_us):
+                plan.work[shards[change.gateway]].liveness.append(change)
+        return plan
+
+    def committed(self, plan: Plan, now_us: int) -> list[Reply]:
+        """The plan is stored. Returns what to publish: refusals, answers with the committed cursors, configurations."""
+        self.receiver.commit()
+        for work in plan.work.values():
+            self.listener.commit(work.liveness)
+            self._remember(work.blind)
+        self._said |= plan.said
+        answers = []
+        for (gateway, stream), owner in plan.waiting.items():
+            answer = Answer(
+                epoch=self.owned[owner.shard].epoch,
+                stream=stream_text(stream),
+                seq=self.receiver.cursor(gateway, stream),
+                window=credit(self._queued.get(gateway, 0)),
+            )
+            answers.append(_reply(owner.shard, owner.code, answer))
+        self._forget(now_us)
+        return [*answers, *plan.replies]
+
     def queued_bytes(self) -> Iterable[int]:
         """Return what each gateway last said that it holds unsent."""
         return self._queued.values()
