@@ -66,6 +66,12 @@ class Caution:
         self._deaths |= {bytes(key): deaths for key, deaths in found}
         log.warning("%d shards were not given back: careful for a while, %d messages are suspect", len(left), len(found))
 
+    def given(self, shards: Sequence[int]) -> None:
+        """Others have these shards now, and what is in hand there is theirs."""
+        if self._conn is not None:
+            self._conn.execute(QUERIES["let_go"], {"shards": list(shards)})
+            self._shards = [s for s in self._shards if s not in shards]
+
     def portions(self, messages: Sequence[Message], now_us: int) -> Iterator[Sequence[Message]]:
         """Cut a batch into what may be in hand at once, in order: suspects alone."""
         if self.careful and now_us > self._until_us:

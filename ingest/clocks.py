@@ -29,6 +29,10 @@ class Clocks:
         """Take over from the store that a gateway's clock was wrong when the last worker ended."""
         self._clocks[gateway] = _Clock(wrong_since_us=since_us)
 
+    def forget(self, gateway: int) -> None:
+        """Know nothing of a gateway."""
+        self._clocks.pop(gateway, None)
+
     def heartbeat(self, gateway: int, sent_us: int, arrived_us: int) -> None:
         """Judge by a live heartbeat."""
         offset_us = arrived_us - sent_us

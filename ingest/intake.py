@@ -99,6 +99,17 @@ class Intake:
                 self.clocks.wrong_since(span.gateway, span.from_us)
         self.listener.load((gateway, state) for gateway, state in alive if gateway in new)
 
+    def forget(self, gateways: Iterable[int]) -> None:
+        """Other workers hear these gateways from now on; what is known of them must be loaded again should they come back."""
+        gone = set(gateways)
+        for gateway in gone:
+            self.receiver.forget(gateway)
+            self.clocks.forget(gateway)
+            self.listener.forget(gateway)
+            self._queued.pop(gateway, None)
+            self._clock_wrong.pop(gateway, None)
+        self._blind = {key: b for key, b in self._blind.items() if b.gateway not in gone}
+
     def plan(self, arrivals: Sequence[Arrival], now_us: int, poison: str = "") -> Plan:
         """Judge arrivals in order. With `poison`, a frame's body is not believed: it is quarantined for that reason."""
         plan = Plan()

@@ -22,6 +22,11 @@ class Listener:
         """Take over what the store says of each gateway."""
         self._alive.update(alive)
 
+    def forget(self, gateway: int) -> None:
+        """Know nothing of a gateway."""
+        self._heard_us.pop(gateway, None)
+        self._alive.pop(gateway, None)
+
     def interrupted(self, now_us: int) -> None:
         """We were not listening until now."""
         self._listening_us = now_us

@@ -221,6 +221,23 @@ SELECT body FROM inputs WHERE shard = %(shard)s ORDER BY pos DESC LIMIT 1
 
 ------------------------------------------------------------------------------------------------ shards
 
+-- name: be_silent_no_longer
+-- Of the session that holds the locks. SIGSTOP, a hung machine or a cut line cannot keep the shards from others for long.
+SELECT set_config('idle_session_timeout', %(silence)s, false), set_config('lock_timeout', %(patience)s, false)
+
+-- name: join
+-- Be one of the workers that share these shards, as long as the session lasts.
+SELECT pg_advisory_lock_shared(%(space)s, %(member)s)
+
+-- name: held_locks
+-- Shards that are held, and workers that live.
+SELECT classid::bigint, objid::bigint FROM pg_locks
+WHERE locktype = 'advisory' AND objsubid = 2 AND granted AND classid::bigint IN (%(shards)s, %(members)s)
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+
+-- name: unlock
+SELECT pg_advisory_unlock(%(space)s, shard) FROM unnest(%(shards)s::integer[]) AS shard
+
 -- name: try_lock
 -- Advisory lock of one shard, held by the session.
 SELECT pg_try_advisory_lock(%(space)s, %(shard)s)
@@ -346,6 +363,7 @@ INSERT INTO quarantine (at_us, topic, gateway, stream, seq, reason, detail, byte
 VALUES (%(at_us)s, %(topic)s, %(gateway)s, %(stream)s, %(seq)s, %(reason)s, %(detail)s, %(data)s)
 
 -- name: put_unclaimed
+-- At most so many identities of a gateway have rows of their own; all others are counted together as '…'.
 INSERT INTO unclaimed (gateway, identity, first_us, last_us, events, kinds)
 SELECT %(gateway)s, CASE WHEN EXISTS (SELECT FROM unclaimed WHERE gateway = %(gateway)s AND identity = %(identity)s)
                            OR (SELECT count(*) FROM unclaimed WHERE gateway = %(gateway)s) < %(most)s

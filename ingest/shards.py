@@ -1,11 +1,13 @@
 """Which shards this worker owns: advisory locks held by one connection, and the epochs that fence everyone else off.
 
 One decision: losing that connection is losing the shards. Nothing is repaired; the worker stops and starts again, with
-higher epochs, and transactions begun under the old ones cannot commit.
+higher epochs, and transactions begun under the old ones cannot commit. The connection also says that the worker lives: the
+workers share the shards evenly among as many as hold such a connection, and the server ends one that says nothing.
 """
 
 import contextlib
-from collections.abc import Iterable
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +19,11 @@ from ingest.store.queries import Queries
 
 QUERIES = Queries("ingest")
 SPACE = 0x5CA1  # first key of our advisory locks; the second is the shard
+MEMBERS = 0x5CA2  # first key of the lock that all workers share who want the same shards; the second names those
+SILENCE_S = 15
+"""A worker that asks for nothing in this time hangs, or is gone without a word: the server gives its shards free."""
+PATIENCE_S = 2
+"""How long a shard's row is waited for: whoever had the shard before may still be committing, or hang in the middle."""
 ALL = range(64)
 
 
@@ -41,25 +48,58 @@ class Shards:
         self.conn: psycopg.Connection[Any] = psycopg.connect(
             database_url, autocommit=True, connect_timeout=5, application_name="smartcare shards"
         )
+        self.conn.execute(QUERIES["be_silent_no_longer"], {"silence": f"{SILENCE_S}s", "patience": f"{PATIENCE_S}s"})
         self.owner = owner
         self.owned: dict[int, Owned] = {}
+        self._member: int | None = None
 
-    def take(self, wanted: Iterable[int]) -> list[Owned]:
-        """Take every free shard out of `wanted` and raise its epoch. Returns those newly taken. Raises ShardsLost."""
-        taken = []
+    def take(self, wanted: Sequence[int]) -> list[Owned]:
+        """Take free shards out of `wanted`, up to our share, and raise their epochs. Returns those. Raises ShardsLost."""
+        taken: list[Owned] = []
         try:
+            share, held = self._look(wanted)
             for shard in wanted:
-                if shard in self.owned:
-                    continue
-                locked = self.conn.execute(QUERIES["try_lock"], {"space": SPACE, "shard": shard}).fetchone()
-                if locked and locked[0]:
-                    raised = self.conn.execute(QUERIES["raise_epoch"], {"shard": shard, "owner": self.owner}).fetchone()
-                    assert raised is not None, f"there is no shard {shard}"
-                    taken.append(Owned(shard=shard, epoch=raised[0], pos=raised[1], analysed=raised[2], left=raised[3]))
+                if shard not in held and len(self.owned) + len(taken) < share and (owned := self._take(shard)):
+                    taken.append(owned)
         except psycopg.OperationalError as e:
             raise ShardsLost(f"the connection that holds the shards broke: {e}") from e
         self.owned |= {o.shard: o for o in taken}
         return taken
+
+    def give(self, wanted: Sequence[int]) -> list[int]:
+        """Give back what is more than our share of `wanted`, so that others can take it. Returns those. Raises ShardsLost."""
+        try:
+            share, _ = self._look(wanted)
+            given = [s for s in wanted if s in self.owned][share:]
+            if given:
+                self.conn.execute(QUERIES["give_back"], {"shard": given, "epoch": [self.owned.pop(s).epoch for s in given]})
+                self.conn.execute(QUERIES["unlock"], {"space": SPACE, "shards": given})
+        except psycopg.OperationalError as e:
+            raise ShardsLost(f"the connection that holds the shards broke: {e}") from e
+        return given
+
+    def _look(self, wanted: Sequence[int]) -> tuple[int, set[int]]:
+        """Return how many of the shards each worker may have, and which are held by whom ever."""
+        member = zlib.crc32(repr(sorted(wanted)).encode()) >> 1
+        if self._member != member:
+            self.conn.execute(QUERIES["join"], {"space": MEMBERS, "member": member})
+            self._member = member
+        found = self.conn.execute(QUERIES["held_locks"], {"shards": SPACE, "members": MEMBERS}).fetchall()
+        members = sum((space, key) == (MEMBERS, member) for space, key in found)
+        return -(-len(wanted) // max(members, 1)), {key for space, key in found if space == SPACE}
+
+    def _take(self, shard: int) -> Owned | None:
+        """Take one shard; None where another worker was faster or its row is not to be had now."""
+        locked = self.conn.execute(QUERIES["try_lock"], {"space": SPACE, "shard": shard}).fetchone()
+        if not (locked and locked[0]):
+            return None
+        try:
+            raised = self.conn.execute(QUERIES["raise_epoch"], {"shard": shard, "owner": self.owner}).fetchone()
+        except psycopg.errors.LockNotAvailable:
+            self.conn.execute(QUERIES["unlock"], {"space": SPACE, "shards": [shard]})
+            return None
+        assert raised is not None, f"there is no shard {shard}"
+        return Owned(shard=shard, epoch=raised[0], pos=raised[1], analysed=raised[2], left=raised[3])
 
     def check(self) -> None:
         """Raise ShardsLost if the connection is gone."""

@@ -29,7 +29,8 @@ from ingest.daybook import COUNTRY
 from ingest.errors import IngestError
 from ingest.inputs import Inputs, decode, encode
 from ingest.intake import Intake, Plan, Reply
-from ingest.reading import Arrival, Message
+from ingest.memory import Memory
+from ingest.reading import SHARDS, Arrival, Message, address
 from ingest.shards import ALL, Owned, Shards
 from ingest.store.queries import Queries
 from ingest.store.schema import ensure_partitions
@@ -42,7 +43,7 @@ BATCH_MESSAGES = 2000
 GATHER_S = 0.02
 IDLE_S = 1.0
 REGISTER_EVERY_US = SECOND_US // 2
-SHARDS_EVERY_US = 5 * SECOND_US
+SHARDS_EVERY_US = 2 * SECOND_US
 PARTITIONS_EVERY_US = HOUR_US
 TELL_EVERY_US = 3 * SECOND_US
 BLIND_KEPT_US = 24 * HOUR_US
@@ -151,7 +152,10 @@ class _Session:
     async def _read(self, store: "_Store") -> None:
         await self.owning.wait()  # what is for nobody's shards is not read
         while True:
-            for portion in store.caution.portions(await self._gather(), now_us()):
+            messages = await self._gather()
+            if store.caution.careful:  # notes are only about what is ours
+                messages = [m for m in messages if (at := address(m.topic)) and at[0] % SHARDS in store.shards.owned]
+            for portion in store.caution.portions(messages, now_us()):
                 await self.arrivals.put(await asyncio.to_thread(store.caution.read, portion, store.shards.owned))
                 if store.caution.careful:
                     await self.arrivals.join()
@@ -286,7 +290,7 @@ class _Store:
             self._partitions_due_us = now + PARTITIONS_EVERY_US
         taken: list[Owned] = []
         if now >= self._shards_due_us:
-            self.shards.check()
+            self._give()
             taken = self.shards.take(self.wanted)
             self.caution.taken(taken, now)
             crashpoint("ingest.taken")
@@ -299,6 +303,19 @@ class _Store:
             self._register_due_us = now + REGISTER_EVERY_US
             if taken or register.version(self.t1.conn) != self.intake.snapshot.version:
                 self._load_register(now)
+
+    def _give(self) -> None:
+        """Let new workers have their share, and forget all that belongs to it: it will have changed when it comes back."""
+        given = self.shards.give(self.wanted)
+        if not given:
+            return
+        log.info("%d shards are given to other workers, %d stay", len(given), len(self.shards.owned))
+        self.caution.given(given)
+        self.intake.forget(g.id for g in self.intake.snapshot.gateways.values() if g.shard in given)
+        self.t1.memory = Memory()
+        for shard in given:
+            self._told.pop(shard, None)
+            self._due.pop(shard, None)
 
     def _load_register(self, now: int) -> None:
         self.intake.snapshot = register.load(self.t1.conn)

@@ -54,17 +54,18 @@ class Settings(BaseSettings):
     lost_after_s: float = 60
     """A gateway is lost after this silence (s). Shorter finds cut lines sooner and forgives less."""
 
+    keep_days: dict[str, int] = {}
+    """How long what is kept, in days, where it is not the default (JSON, {"passage": 180}); names in docs/storage.md."""
+
 
 RUN_FILE = "run.json"
 IMPATIENT = {
     "keepalives_idle": "10",
     "keepalives_interval": "5",
     "keepalives_count": "3",
-    keep_days: dict[str, int] = {}
-    """How long what is kept, in days, where it is not the default (JSON, {"passage": 180}); names in docs/storage.md."""
-
     "tcp_user_timeout": "25000",
-    "options": "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c tcp_user_timeout=25000",
+    "options": "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c tcp_user_timeout=25000"
+    " -c client_connection_check_interval=2000 -c idle_in_transaction_session_timeout=20000",
 }
 """Of PostgreSQL's connections; seconds, but for the milliseconds of tcp_user_timeout."""
 
