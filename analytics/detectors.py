@@ -5,7 +5,7 @@ One decision: a detector is a module with TABLES and `close(quarter, episodes)`;
 
 from collections.abc import Callable
 
-from analytics import evening, footfall, health, inactivity, occupancy, residents, strangers
+from analytics import evening, footfall, health, inactivity, occupancy, recent, residents, strangers
 from analytics.episodes import Episodes
 from analytics.quarters import TALLY, Quarter
 from analytics.state import Table, layout_of
@@ -29,6 +29,7 @@ TABLES: tuple[Table, ...] = (
     *occupancy.TABLES,
     *evening.TABLES,
     *strangers.TABLES,
+    *recent.TABLES,
 )
 
 LAYOUT = layout_of(TABLES)

@@ -17,13 +17,14 @@ from analytics import occupancy, quarters, residents
 from analytics.detectors import DETECTORS, LAYOUT, TABLES
 from analytics.episodes import Episodes
 from analytics.findings import Finding, Phase, Rule, Severity, SubjectKind
+from analytics.recent import remember
 from analytics.rules import GAP_US
 from analytics.sight import Gap, View
 from analytics.signals import SIGNALS
 from analytics.state import NEVER, ROW, Memory, dump, load
 from analytics.status import SiteStatus, site_status
 from analytics.town import Site, Town, compile_town
-from analytics.watch import Watch, is_activity, is_presence, remember
+from analytics.watch import Watch, is_activity, is_presence
 from gateway.clock import SECOND_US
 from gateway.events import Flag, Kind, ListRole, Result
 from ingest.columns import Batch
@@ -31,6 +32,10 @@ from ingest.columns import Batch
 Rows = NDArray[np.void]
 CLOCK_WRONG = "clock wrong"
 """The reason that ingest gives for the time in which a gateway's clock was wrong."""
+REPEAT, REFUSED, BLOCK_LIST = int(Flag.REPEAT), int(Result.REFUSED), int(ListRole.BLOCK_LIST)
+CONTACT, PASSAGE = int(Kind.CONTACT), int(Kind.PASSAGE)
+SPECIAL = np.isin(np.arange(max(Kind) + 1), [Kind.LINK, *SIGNALS])
+"""By kind: a site with such an event is gone through event by event."""
 SHOW_US = 30 * SECOND_US
 """A site's clock is shown again after so much event time, though nothing else changed."""
 
@@ -102,7 +107,6 @@ class Shard:
         found: list[Finding] = []
         for gone in set(before) - set(self.town.sites):
             self.memory.records.pop(gone, None)
-            self.memory.recent.pop(gone, None)
         for site in self.town.by_row:
             if self.memory.sites["started"][site.row] != NEVER:
                 found += self._watch(site).refresh()
@@ -131,18 +135,19 @@ class Shard:
                     gap.to_us = x.at_us if gap.to_us is None and gap.reason == "lost" else gap.to_us
             else:
                 view.add_gap("", x.at_us, None, "lost", counts=False)
+        self._look_again(touched)
         for gateway in sorted(touched):
             views[gateway].find_holes()
-            self._look_again(gateway)
             for gap in sorted(views[gateway].gaps, key=lambda g: (g.counts, g.from_us)):
                 found += self._tell(gateway, views[gateway], gap)
         return found
 
-    def _look_again(self, gateway: int) -> None:
+    def _look_again(self, touched: set[int]) -> None:
         """Devices that nobody listened to when they were due are due again."""
         devices = self.memory.devices
-        back = (devices["gateway"] == gateway) & ~devices["offline"] & (devices["due"] == NEVER)
-        devices["due"][back] = (np.maximum(devices["heard"], devices["mounted"]) + devices["patience"])[back]
+        back = np.flatnonzero((devices["due"] == NEVER) & ~devices["offline"])
+        back = back[np.isin(devices["gateway"][back], list(touched))]
+        devices["due"][back] = np.maximum(devices["heard"][back], devices["mounted"][back]) + devices["patience"][back]
 
     def _tell(self, gateway: int, view: View, gap: Gap) -> list[Finding]:
         """Begin and end the findings of a gap, for each site that it blinds."""
@@ -233,21 +238,20 @@ class Shard:
         """Find each row's site and device; rows of no place are nobody's evidence."""
         rows["s"] = _look_up(self.town.site_row_of_place, rows["place"])
         rows["d"] = _look_up(self.town.device_row, rows["device"])
-        return rows[rows["s"] >= 0]
+        return _only(rows, rows["s"] >= 0)
 
     def _clocks(self) -> NDArray[np.int64]:
         """Return each site's clock: the least watermark of its gateways that are not lost; it never goes back."""
+        views = [self.memory.views.get(gateway) for gateway in self.town.heard]
+        gateway, site = self.town.link
+        for n in np.flatnonzero(self.memory.sites["started"][site] == NEVER).tolist():
+            view, row = views[gateway[n]], int(site[n])
+            if view and view.started and self.memory.sites["started"][row] == NEVER:
+                self._watch(self.town.by_row[row]).begin(view.spans[0][0])
+                self.changed.add(row)
+        through = np.array([v.through_us if v and v.started and v.alive else NEVER for v in views], np.int64)
         least = np.full(len(self.memory.sites), NEVER, np.int64)
-        for gateway, served in self.town.served.items():
-            view = self.memory.views.get(gateway)
-            if not view or not view.started:
-                continue
-            for row in served:
-                if self.memory.sites["started"][row] == NEVER:
-                    self._watch(self.town.by_row[row]).begin(view.spans[0][0])
-                    self.changed.add(row)
-            if view.alive:
-                least[served] = np.minimum(least[served], view.through_us)
+        np.minimum.at(least, site, through[gateway])
         clocks: NDArray[np.int64] = self.memory.sites["clock"].copy()
         moved = (least != NEVER) & (least > clocks)
         clocks[moved] = least[moved]
@@ -256,14 +260,13 @@ class Shard:
     def _advance(self, rows: Rows, touched: set[int]) -> list[Finding]:
         sites = self.memory.sites
         clocks = self._clocks()
-        if touched:  # clocks move with coverage and liveness only
+        if touched and self.memory.waiting:  # clocks move with coverage and liveness only
             rows = np.concatenate([*self.memory.waiting, rows])
             self.memory.waiting.clear()
-        ready = (rows["t_us"] <= clocks[rows["s"]]) & (sites["started"][rows["s"]] != NEVER)
+        ready = rows["t_us"] <= np.where(sites["started"] == NEVER, -NEVER, clocks)[rows["s"]]
         if not ready.all():
             self.memory.waiting.append(rows[~ready])
-        rows = rows[ready]
-        rows = rows[np.lexsort((rows["device"], rows["t_us"]))]  # of one device: in the order of the log
+        rows = _in_order(_only(rows, ready))
         found: list[Finding] = []
         at = 0
         for end_us in quarters.ends(sites["clock"][begun := sites["started"] != NEVER], clocks[begun]):
@@ -287,17 +290,18 @@ class Shard:
     def _go(self, rows: Rows, clocks: NDArray[np.int64], touched: set[int]) -> list[Finding]:
         """Take rows (in order of time) of one quarter of an hour, and the deadlines up to `clocks`."""
         sites = self.memory.sites
-        quarters.count(self.memory, rows[rows["t_us"] > sites["clock"][rows["s"]]])
-        slow = self._slow(rows, clocks, touched)
-        self.changed.update(np.unique(rows["s"]).tolist())
-        self.changed.update(np.flatnonzero(clocks - self._shown >= SHOW_US).tolist())
-        crowd = rows[~slow[rows["s"]]]
+        late = rows["t_us"] <= sites["clock"][rows["s"]]
+        quarters.count(self.memory, _only(rows, ~late))
+        slow = self._slow(rows, clocks, touched, late)
+        moved = clocks - self._shown >= SHOW_US
+        moved[rows["s"]] = True
+        self.changed.update(np.flatnonzero(moved).tolist())
+        single = slow[rows["s"]]
+        crowd, singles = _only(rows, ~single), rows[single]
         if len(crowd):
             self._crowd(crowd)
-        calm = ~slow
-        sites["clock"][calm] = clocks[calm]
+        np.copyto(sites["clock"], clocks, where=~slow)
         found = residents.observe(self.shard, self.memory, self.town, rows)
-        singles = rows[slow[rows["s"]]]
         remember(self.memory, singles[is_activity(singles)])
         for row in np.flatnonzero(slow).tolist():
             mine = singles[singles["s"] == row]
@@ -307,49 +311,52 @@ class Shard:
             self.changed.add(row)
         return found
 
-    def _slow(self, rows: Rows, clocks: NDArray[np.int64], touched: set[int]) -> NDArray[np.bool_]:
-        """Tell which sites must be gone through event by event."""
+    def _slow(self, rows: Rows, clocks: NDArray[np.int64], touched: set[int], late: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Tell which sites must be gone through event by event. late: which rows their site's clock had passed."""
         sites, devices = self.memory.sites, self.memory.devices
         slow: NDArray[np.bool_] = (sites["due"] <= clocks) & (sites["started"] != NEVER)
-        mine = [row for gateway in touched for row in self.town.served.get(gateway, ())]
+        gateway, site = self.town.link
+        new = np.array([g in touched for g in self.town.heard], np.bool_)
+        mine = site[new[gateway]]
         slow[mine] |= sites["open_records"][mine]
-        through = {g: v.through_us for g, v in self.memory.views.items()}
-        reach = np.array([through.get(g, 0) for g in devices["gateway"].tolist()], np.int64)
-        due = devices["due"] <= np.minimum(clocks[devices["site"]], reach)
+        views = self.memory.views
+        reach = np.array([views[g].through_us if g in views else 0 for g in self.town.heard], np.int64)
+        due = devices["due"] <= np.minimum(clocks[devices["site"]], reach[self.town.behind])
         slow[devices["site"][due]] = True
-        at = rows["s"]
-        offline = (rows["d"] >= 0) & devices["offline"][rows["d"]] if len(devices) else np.zeros(len(rows), bool)
-        link = (rows["kind"] == Kind.LINK) & (rows["a"] == 0)
-        late = rows["t_us"] <= sites["clock"][at]
-        ajar = (rows["kind"] == Kind.CONTACT) & (rows["a"] == 1)
-        night = sites["night"][at] & (is_presence(rows) | ajar)
-        refused = (rows["kind"] == Kind.PASSAGE) & (rows["a"] == Result.REFUSED) & (rows["b"] == ListRole.BLOCK_LIST)
-        signal = np.isin(rows["kind"], SIGNALS) | refused
+        at, kind, a = rows["s"], rows["kind"], rows["a"]
+        eventful = late | sites["open_records"][at] | SPECIAL[kind]
+        eventful |= (kind == PASSAGE) & (a == REFUSED) & (rows["b"] == BLOCK_LIST)
+        night = sites["night"][at]
+        if night.any():
+            eventful |= night & (is_presence(rows) | (kind == CONTACT) & (a == 1))
+        if devices["offline"].any():
+            eventful |= (rows["d"] >= 0) & devices["offline"][rows["d"]]
         slow |= occupancy.near(self.memory, self.town, rows)
-        slow[at[late | night | link | offline | signal | sites["open_records"][at]]] = True
+        slow[at[eventful]] = True
         slow &= sites["started"] != NEVER
         return slow
 
     def _crowd(self, rows: Rows) -> None:
         """Take rows (in order of time) of sites where nothing can happen."""
         sites, devices = self.memory.sites, self.memory.devices
-        np.maximum.at(sites["last_event"], rows["s"], rows["t_us"])
         active = is_activity(rows)
-        np.maximum.at(sites["last_act"], rows["s"][active], rows["t_us"][active])
-        known = rows["d"] >= 0
-        d, t = rows["d"][known], rows["t_us"][known]
-        np.maximum.at(devices["heard"], d, t)
-        np.maximum.at(devices["act"], rows["d"][known & active], rows["t_us"][known & active])
-        here = np.unique(d)
-        devices["link_off"][here] = 0
-        devices["due"][here] = np.maximum(devices["heard"][here], devices["mounted"][here]) + devices["patience"][here]
-        self._doors(rows[known & (rows["kind"] == Kind.CONTACT)])
+        known, seen = _only(rows, rows["d"] >= 0), _only(rows, active)
+        _put_latest(sites["last_event"], rows["s"], rows["t_us"])
+        _put_latest(sites["last_act"], seen["s"], seen["t_us"])
+        _put_latest(devices["heard"], known["d"], known["t_us"])
+        acted = is_activity(known)
+        _put_latest(devices["act"], known["d"][acted], known["t_us"][acted])
+        here = np.zeros(len(devices), np.bool_)
+        here[known["d"]] = True
+        np.copyto(devices["link_off"], 0, where=here)
+        np.copyto(devices["due"], np.maximum(devices["heard"], devices["mounted"]) + devices["patience"], where=here)
+        self._doors(known[known["kind"] == CONTACT])
         occupancy.take(self.memory, self.town, rows)
-        seen = rows[active]
         remember(self.memory, seen)
-        day = (seen["t_us"] >= sites["day_from"][seen["s"]]) & (seen["t_us"] < sites["day_to"][seen["s"]])
-        np.add.at(sites["today_in"], seen["s"][day], seen["d_in"][day])
-        np.add.at(sites["today_passages"], seen["s"][day], (seen["kind"] == Kind.PASSAGE)[day])
+        today = (seen["t_us"] >= sites["day_from"][seen["s"]]) & (seen["t_us"] < sites["day_to"][seen["s"]])
+        n = len(sites)
+        sites["today_in"] += np.bincount(seen["s"], seen["d_in"] * today, n).astype(np.int32)
+        sites["today_passages"] += np.bincount(seen["s"], today & (seen["kind"] == PASSAGE), n).astype(np.int32)
 
     def _doors(self, rows: Rows) -> None:
         """Take contact messages (in order of time): the last one is the state, the last change says since when."""
@@ -361,7 +368,7 @@ class Shard:
         first = np.r_[True, rows["d"][1:] != rows["d"][:-1]]
         state = (rows["a"] == 1).astype(np.int8)
         before = np.where(first, devices["door"][rows["d"]], np.r_[np.int8(0), state[:-1]])
-        change = (state != before) | ((rows["flags"] & Flag.REPEAT) == 0)
+        change = (state != before) | ((rows["flags"] & REPEAT) == 0)
         changes = rows[change]  # assignments with repeated indices keep the last
         devices["door_since"][changes["d"]] = changes["t_us"]
         devices["door_pos"][changes["d"]] = changes["pos"]
@@ -384,6 +391,25 @@ def _piece(view: View, gap: Gap) -> tuple[int, int]:
             return begin, min(other.from_us, end)
         begin = max(begin, NEVER if other.to_us is None else other.to_us)
     return begin, end
+
+
+def _only(rows: Rows, mask: NDArray[np.bool_]) -> Rows:
+    return rows if mask.all() else rows[mask]
+
+
+def _in_order(rows: Rows) -> Rows:
+    """Sort by time; at the same time by device, and those of one device as they are."""
+    t, device = rows["t_us"], rows["device"]
+    if not ((t[1:] > t[:-1]) | (t[1:] == t[:-1]) & (device[1:] >= device[:-1])).all():
+        rows = rows[np.lexsort((device, t))]
+    return rows
+
+
+def _put_latest(to: NDArray[np.int64], at: NDArray[np.int32], t_us: NDArray[np.int64]) -> None:
+    """Raise `to[at]` to times that are in order."""
+    latest = np.zeros(len(to), np.int64)
+    latest[at] = t_us  # of repeated indices, the last stays
+    np.maximum(to, latest, out=to)
 
 
 def _look_up(table: NDArray[np.int64], ids: NDArray[np.int32]) -> NDArray[np.int64]:

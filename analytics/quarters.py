@@ -16,6 +16,8 @@ from gateway.clock import MINUTE_US
 from gateway.events import Flag, Kind, Result
 
 QUARTER_US = 15 * MINUTE_US
+CONTACT, PASSAGE, STRANGER = int(Kind.CONTACT), int(Kind.PASSAGE), int(Result.STRANGER)
+REPEAT, ODD = int(Flag.REPEAT), int(Flag.TIME_IMPLAUSIBLE)
 BLIND_US = MINUTE_US
 """A gateway that missed more than this of a quarter did not cover it."""
 
@@ -70,16 +72,16 @@ class Quarter:
 
 def count(memory: Memory, rows: NDArray[np.void]) -> None:
     """Add rows (dtype ROW, of quarters that are not closed) to the tallies."""
-    rows = rows[rows["d"] >= 0]
+    known = rows["d"] >= 0
+    rows = rows if known.all() else rows[known]
     tally = memory.tables[TALLY.name]
     d, kind = rows["d"], rows["kind"]
     if not len(rows):
         return
-    edge = (kind == Kind.CONTACT) & ((rows["flags"] & Flag.REPEAT) == 0)
-    passage = kind == Kind.PASSAGE
-    stranger = passage & (rows["a"] == Result.STRANGER)
-    odd = (rows["flags"] & Flag.TIME_IMPLAUSIBLE) != 0
-    here, which = np.unique(d, return_inverse=True)
+    edge = (kind == CONTACT) & ((rows["flags"] & REPEAT) == 0)
+    passage = kind == PASSAGE
+    stranger = passage & (rows["a"] == STRANGER)
+    odd = (rows["flags"] & ODD) != 0
     for name, of in (
         ("messages", None),
         ("edges", edge),
@@ -90,7 +92,8 @@ def count(memory: Memory, rows: NDArray[np.void]) -> None:
         ("strangers", stranger),
         ("odd_times", odd),
     ):
-        tally[name][here] += np.bincount(which, of, len(here)).astype(np.int32)
+        if of is None or of.any():
+            tally[name] += np.bincount(d, of, len(tally)).astype(np.int32)
 
 
 def ends(before: NDArray[np.int64], after: NDArray[np.int64]) -> list[int]:
@@ -105,15 +108,15 @@ def ends(before: NDArray[np.int64], after: NDArray[np.int64]) -> list[int]:
 def close(memory: Memory, town: Town, sites: Rows, to_us: int) -> Quarter:
     """Describe the quarter that ends at `to_us` for the sites that close it."""
     from_us = to_us - QUARTER_US
-    devices = np.array([d for row in sites.tolist() for d in town.by_row[row].devices], np.int64)
-    n = len(memory.sites)
-    is_open, excused = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
-    day_type, slot = np.zeros(n, np.int8), np.zeros(n, np.int16)
-    for row in sites.tolist():
-        day_type[row], slot[row], is_open[row], excused[row] = town.by_row[row].calendar.quarter(from_us, to_us)
-    covered = np.zeros(len(memory.devices), np.bool_)
-    covered[devices] = _covered(memory, town, devices, from_us, to_us)
+    closing = np.zeros(len(memory.sites), np.bool_)
+    closing[sites] = True
     known = memory.devices
+    devices = np.flatnonzero(closing[known["site"]])
+    hours = np.zeros((4, len(town.calendars)), np.int64)
+    for n in np.unique(town.calendar[sites]).tolist():
+        hours[:, n] = town.calendars[n].quarter(from_us, to_us)
+    day_type, slot, is_open, excused = np.where(closing, hours[:, town.calendar], 0)
+    covered = _covered(memory, town, closing, devices, from_us, to_us)
     there = (known["heard"] > 0) & (to_us - known["heard"] < known["alive_every"])
     here = (known["mounted"] <= from_us) & ~((known["link_off"] > 0) & (known["link_off"] < to_us))
     return Quarter(
@@ -126,10 +129,10 @@ def close(memory: Memory, town: Town, sites: Rows, to_us: int) -> Quarter:
         tally=memory.tables[TALLY.name],
         covered=covered,
         sees=covered & there & here,
-        is_open=is_open,
-        excused=excused,
-        day_type=day_type,
-        slot=slot,
+        is_open=is_open > 0,
+        excused=excused > 0,
+        day_type=day_type.astype(np.int8),
+        slot=slot.astype(np.int16),
     )
 
 
@@ -139,17 +142,18 @@ def clear(quarter: Quarter) -> None:
         quarter.tally[name][quarter.devices] = 0
 
 
-def _covered(memory: Memory, town: Town, devices: Rows, from_us: int, to_us: int) -> Mask:
-    covered = np.zeros(len(devices), np.bool_)
-    gateways = memory.devices["gateway"][devices]
-    for gateway in np.unique(gateways).tolist():
-        view, mine = memory.views.get(gateway), gateways == gateway
-        if view is None:
-            continue
-        if any(g.counts and g.source and g.from_us < to_us and (g.to_us is None or g.to_us > from_us) for g in view.gaps):
-            for n in np.flatnonzero(mine).tolist():
-                identity = town.devices[int(devices[n])].identity
-                covered[n] = not view.uncovered(identity, from_us, to_us, BLIND_US)
-        else:
-            covered[mine] = not view.uncovered("", from_us, to_us, BLIND_US)
+def _covered(memory: Memory, town: Town, closing: Mask, devices: Rows, from_us: int, to_us: int) -> Mask:
+    listening, apart = np.zeros((2, len(town.heard)), np.bool_)
+    gateway, site = town.link
+    for n in np.unique(gateway[closing[site]]).tolist():
+        view = memory.views.get(town.heard[n])
+        listening[n] = view is not None and not view.uncovered("", from_us, to_us, BLIND_US)
+        apart[n] = view is not None and any(
+            g.counts and g.source and g.from_us < to_us and (g.to_us is None or g.to_us > from_us) for g in view.gaps
+        )
+    covered = np.zeros(len(memory.devices), np.bool_)
+    covered[devices] = listening[town.behind[devices]]
+    for d in devices[apart[town.behind[devices]]].tolist():
+        view = memory.views[int(memory.devices["gateway"][d])]
+        covered[d] = not view.uncovered(town.devices[d].identity, from_us, to_us, BLIND_US)
     return covered

@@ -66,7 +66,9 @@ class View(msgspec.Struct, kw_only=True):
 
     def find_holes(self) -> None:
         """Remember long times between streams as gaps."""
-        through = self.spans[0][1] if self.spans else 0
+        if len(self.spans) < 2:
+            return
+        through = self.spans[0][1]
         for from_us, to_us, _ in self.spans:
             if from_us - through > GAP_US:
                 self.add_gap("", through, from_us, "hole", counts=False)

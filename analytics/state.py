@@ -64,8 +64,6 @@ DEVICE = np.dtype(
 ROW = np.dtype([*COLUMNS.descr, ("pos", "i8"), ("s", "i4"), ("d", "i4")])
 """A stored row with its position, and the rows of its site and device here."""
 
-RECENT = 8
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
@@ -118,7 +116,7 @@ class Record(msgspec.Struct, kw_only=True):
 class Memory(msgspec.Struct, kw_only=True):
     """All that survives of a shard.
 
-    Arrays have dtypes SITE, DEVICE and ROW; `records` and `recent` go by site id, `tables` (of the detectors) by name.
+    Arrays have dtypes SITE, DEVICE and ROW; `records` go by site id, `tables` (of the detectors) by name.
     """
 
     inputs: bytes | None = None
@@ -127,7 +125,6 @@ class Memory(msgspec.Struct, kw_only=True):
     waiting: list[NDArray[np.void]] = []
     views: dict[int, View] = {}
     records: dict[int, list[Record]] = {}
-    recent: dict[int, list[dict[str, int]]] = {}
     tables: dict[str, NDArray[np.void]] = {}
 
 
@@ -143,7 +140,6 @@ class _Saved(msgspec.Struct, kw_only=True):
     waiting: bytes
     views: dict[int, View]
     records: dict[int, list[Record]]
-    recent: dict[int, list[dict[str, int]]]
     tables: dict[str, bytes]
 
 
@@ -164,7 +160,6 @@ def dump(memory: Memory, layout: int) -> bytes:
         waiting=b"".join(rows.tobytes() for rows in memory.waiting),
         views=memory.views,
         records=memory.records,
-        recent=memory.recent,
         tables={name: rows.tobytes() for name, rows in memory.tables.items()},
     )
     return msgspec.msgpack.encode(saved)
@@ -183,7 +178,6 @@ def load(data: bytes, layout: int, tables: Iterable[Table]) -> Memory:
             waiting=[np.frombuffer(saved.waiting, ROW).copy()],
             views=saved.views,
             records=saved.records,
-            recent=saved.recent,
             tables={t.name: np.frombuffer(saved.tables[t.name], t.dtype).copy() for t in tables},
         )
     except (msgspec.MsgspecError, ValueError, KeyError) as e:

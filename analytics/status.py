@@ -11,6 +11,7 @@ from analytics import evening
 from analytics.findings import Rule
 from analytics.inactivity import deadline
 from analytics.occupancy import OCCUPANCY, ONE
+from analytics.recent import newest
 from analytics.rules import minutes
 from analytics.state import NEVER, Memory
 from analytics.town import Site, Town
@@ -54,7 +55,7 @@ def site_status(memory: Memory, town: Town, site: Site) -> SiteStatus:
         detail={
             "base": base,
             "places": [_place(memory, town, site, p.id) for p in site.places],
-            "recent": memory.recent.get(site.input.id, [])[::-1],
+            "recent": newest(memory, site.row),
             **_people(memory, town, site, clock),
         },
     )

@@ -38,11 +38,18 @@ class Town:
 
     sites: dict[int, Site]
     by_row: list[Site]
+    calendars: list[Calendar]
+    calendar: NDArray[np.int64]
+    """By row of the site: its calendar's place in `calendars`; sites of the same hours share one."""
     devices: list[DeviceInput]
     places: dict[int, PlaceInput]
     gateways: dict[int, GatewayInput]
-    served: dict[int, list[int]]
-    """Gateway id → rows of the sites it has devices at."""
+    heard: list[int]
+    """Ids of the gateways that devices are behind."""
+    behind: NDArray[np.int64]
+    """By row of the device: its gateway's place in `heard`."""
+    link: NDArray[np.int64]
+    """(2, n): a place in `heard` and the row of a site it has devices at."""
     site_row_of_place: NDArray[np.int64]
     device_row: NDArray[np.int64]
     counting: list[PlaceInput]
@@ -97,7 +104,9 @@ def compile_town(memory: Memory, tables: Iterable[Table] = ()) -> Town:
     memory.devices = _carry(memory.devices, [d.id for d in mounted], _new_device())
     calendars: dict[str, Calendar] = {}
     sites = {s.id: _site(row, s, inputs.days, calendars) for row, s in enumerate(inputs.sites)}
-    served: dict[int, list[int]] = {g.id: [] for g in inputs.gateways}
+    used = {d.gateway for d in mounted}
+    heard = {g: n for n, g in enumerate(dict.fromkeys([g.id for g in inputs.gateways if g.id in used] + sorted(used)))}
+    shared = {id(calendar): n for n, calendar in enumerate(calendars.values())}
     for place in inputs.places:
         sites[place.site].places.append(place)
     for row, device in enumerate(mounted):
@@ -108,7 +117,6 @@ def compile_town(memory: Memory, tables: Iterable[Table] = ()) -> Town:
             site.sensors.append(row)
         if device.gateway not in site.gateways:
             site.gateways.append(device.gateway)
-            served.setdefault(device.gateway, []).append(site.row)
     counted = {d.place for d in mounted if d.family == "counter"} | _known_places(memory, tables)
     counting = [p for p in inputs.places if p.id in counted]
     gates = _gates(inputs.places, {d.place for d in mounted if d.family == "counter"})
@@ -124,10 +132,14 @@ def compile_town(memory: Memory, tables: Iterable[Table] = ()) -> Town:
     return Town(
         sites=sites,
         by_row=list(sites.values()),
+        calendars=list(calendars.values()),
+        calendar=np.array([shared[id(site.calendar)] for site in sites.values()], np.int64),
         devices=mounted,
         places=places,
         gateways={g.id: g for g in inputs.gateways},
-        served=served,
+        heard=list(heard),
+        behind=np.array([heard[d.gateway] for d in mounted], np.int64),
+        link=np.array(sorted((heard[g], site.row) for site in sites.values() for g in site.gateways), np.int64).reshape(-1, 2).T,
         site_row_of_place=_table({p.id: sites[p.site].row for p in inputs.places}),
         device_row=_table({d.id: row for row, d in enumerate(mounted)}),
         counting=counting,

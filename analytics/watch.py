@@ -9,9 +9,6 @@ what is found. The engine takes this way only for sites where something is due, 
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from analytics.calendars import Window
 from analytics.evening import Evening
 from analytics.findings import Finding, Rule, Severity, SubjectKind
@@ -20,14 +17,15 @@ from analytics.inside import PRESENCE, Inside
 from analytics.rules import HELD_US, minutes
 from analytics.sensors import Row
 from analytics.signals import SIGNALS, Signals
-from analytics.state import NEVER, RECENT, Memory, Record
+from analytics.state import NEVER, Record
 from gateway.events import MAX_TIME_US, MIN_TIME_US, Flag, Kind
 
+CONTACT, PASSAGE = int(Kind.CONTACT), int(Kind.PASSAGE)
+REPEAT, UNCERTAIN = int(Flag.REPEAT), int(Flag.LATE | Flag.INFERRED)
 ABSENT = frozenset({Rule.NOT_OPENED, Rule.NO_ACTIVITY, Rule.CLOSED_EARLY})
 """Rules about nobody being there, in opening hours."""
 BY_EVENT = ABSENT | {Rule.OPENED_AFTER_HOURS, Rule.LEFT_OPEN, Rule.PEOPLE_AFTER_CLOSING, Rule.CROWDING, Rule.REFUSED_PERSON}
 """Rules whose open records any event of the site may change."""
-SHOWN = ["t_us", "place", "kind", "a", "b", "d_in", "d_out"]
 
 
 class Watch(Inside, Evening, Signals):
@@ -429,21 +427,11 @@ class Watch(Inside, Evening, Signals):
 
 def is_activity(row: Any) -> Any:
     """Tell (elementwise for columns) what proves that people were there: a door's edge, people counted, a passage."""
-    edge = (row["kind"] == Kind.CONTACT) & ((row["flags"] & Flag.REPEAT) == 0)
-    return edge | (row["d_in"] + row["d_out"] > 0) | (row["kind"] == Kind.PASSAGE)
+    edge = (row["kind"] == CONTACT) & ((row["flags"] & REPEAT) == 0)
+    return edge | (row["d_in"] + row["d_out"] > 0) | (row["kind"] == PASSAGE)
 
 
 def is_presence(row: Any) -> Any:
     """Tell (elementwise) what may begin an alert about someone being there: no replay, no guess, no closing door."""
-    certain = (row["flags"] & (Flag.LATE | Flag.INFERRED)) == 0
-    return is_activity(row) & certain & ((row["kind"] != Kind.CONTACT) | (row["a"] == 1))
-
-
-def remember(memory: Memory, rows: NDArray[np.void]) -> None:
-    """Keep the newest activity of each site (rows of dtype ROW, in order of time) for the page."""
-    for s in np.unique(rows["s"]).tolist():
-        recent = memory.recent.setdefault(int(memory.sites["id"][s]), [])
-        newest = rows[rows["s"] == s][-RECENT:]
-        recent += [dict(zip(SHOWN, values, strict=True)) for values in newest[SHOWN].tolist()]
-        recent.sort(key=lambda r: r["t_us"])
-        del recent[:-RECENT]
+    certain = (row["flags"] & UNCERTAIN) == 0
+    return is_activity(row) & certain & ((row["kind"] != CONTACT) | (row["a"] == 1))

@@ -182,7 +182,6 @@ def test_columns_and_one_by_one_lead_to_the_same_state(data: st.DataObject) -> N
     a, b = columns._shard(SHARD).memory, single._shard(SHARD).memory
     assert a.devices.tolist() == b.devices.tolist()
     assert {n: a.sites[n].tolist() for n in STATE} == {n: b.sites[n].tolist() for n in STATE}
-    assert a.recent == b.recent
     assert [n for n, t in a.tables.items() if t.tobytes() != b.tables[n].tobytes()] == []
 
 
