@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import json
 import secrets
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +102,7 @@ def herd_comes_back(c: Campaign) -> None:
     lines: list[dict[str, Any]] = [json.loads(line) for line in ledger.read_text().splitlines()]
     for one in lines:
         seen = (one["identity"], one["t_us"], int(one["open"]))
-        c.extra += Counter({("state", *seen): 1, ("edge", *seen): 1})
+        c.extra.update([("state", *seen), ("edge", *seen)])
     c.figures["herd_events"] = len(lines)
 
 
