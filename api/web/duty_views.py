@@ -44,6 +44,7 @@ class ShiftView:
     where: str
     span: str
     present: bool
+    over: bool
 
 
 def marks(row: AlertRow, say: Say) -> list[str]:
@@ -112,6 +113,7 @@ def shift(row: duty.Shift, zone: str, say: Say) -> ShiftView:
         where=where,
         span=say("silence.span", start=say.clock(row.from_us, zone), end=end),
         present=row.from_us <= say.now_us and (row.to_us is None or row.to_us > say.now_us),
+        over=row.to_us is not None and row.to_us <= say.now_us,
     )
 
 

@@ -272,6 +272,20 @@ def pages(alert: int) -> list[str]:
     return [*seen, "/endpoints", "/silences", "/roster", "/signin", "/sites/nowhere"]
 
 
+def test_the_bar_of_a_phone_has_five_entries_and_more_leads_to_the_devices(page: Page) -> None:
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    page.goto("/more")
+    assert [link.inner_text() for link in page.locator("nav a").all() if link.is_visible()] == [
+        "总览",
+        "站点",
+        "告警",
+        "探访",
+        "更多",
+    ]
+    page.locator("main").get_by_role("link", name="设备").click()
+    expect(page.locator("h1")).to_have_text("设备")
+
+
 @SIZES
 @pytest.mark.parametrize("large", [False, True], ids=["normal", "large"])
 def test_nothing_scrolls_sideways_and_targets_are_large_enough(
@@ -299,11 +313,12 @@ def test_nothing_scrolls_sideways_and_targets_are_large_enough(
 
 
 @SIZES
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "lang"), [("light", "zh"), ("dark", "en")])
 def test_no_accessibility_rule_is_broken(
-    context: BrowserContext, page: Page, town: Town, running: Running, size: Any, scheme: Any
+    context: BrowserContext, page: Page, town: Town, running: Running, size: Any, scheme: Any, lang: str
 ) -> None:
     alert = fill(town)
+    context.add_cookies([{"name": "lang", "value": lang, "url": running.url}])
     page.set_viewport_size(size)
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     for path in pages(alert)[:-1]:
@@ -364,7 +379,7 @@ def tell(town: Town, alert: int) -> None:
         )
     for notice, error in ((2, "对方应答 HTTP 500 · the receiver answered HTTP 500"), (None, "x" * 90)):
         conn.execute(
-            "INSERT INTO outbox (alert, version, endpoint, notice, webhook_id, body, state, attempts, last_error, due_us, done_us) "
-            "SELECT %s, 1, id, %s, %s, '', 'dead', 9, %s, 0, %s FROM endpoint ORDER BY id LIMIT 1",
+            "INSERT INTO outbox (alert, version, endpoint, notice, webhook_id, body, state, attempts, last_error, due_us, "
+            "done_us) SELECT %s, 1, id, %s, %s, '', 'dead', 9, %s, 0, %s FROM endpoint ORDER BY id LIMIT 1",
             [alert, notice, f"w{notice}", error, now],
         )
