@@ -9,7 +9,7 @@ import pytest
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).resolve().parents[2]
-PHASES = ("kills", "crash-points", "unknown-commit", "disks", "poison")
+PHASES = ("kills", "crash-points", "unknown-commit", "poison")
 NOTHING = (
     "events_lost",
     "events_twice",
