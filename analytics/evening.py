@@ -1,7 +1,8 @@
 """closed_early: everybody has left well before closing, though at this site that is not the habit.
 
-One decision: what is learned is how often the rule's own condition does not come true (no silence of `early_min` that reaches
-into the last `early_min` before closing), so the habit and the alarm speak of the same thing.
+One decision: what is learned is how long nobody has been seen at the moment at which the rule begins to look, `early_min`
+before closing. The silences of n days with mean m predict the next one: longer than s with the probability (1 + s / (n m))^-n
+(Lomax: exponential, its rate known as well as n days tell); too long is what that allows once in `per_month` of opening days.
 """
 
 from typing import Any
@@ -26,13 +27,20 @@ EVENING = Table(
             ("fired", "u1"),  # today: 1 too long a silence, 2 and proven, 3 and told
             ("days", "f4", (2,)),  # learned: Monday to Friday, other days
             ("busy", "f4", (2,)),  # of these, with people until near closing
+            ("silent", "f4", (2,)),  # minutes of silence when it began to look, of all of these days
+            ("silence", "f4"),  # the same of today, -1 not looked yet
         ]
     ),
+    blank={"silence": -1},
 )
 TABLES = (EVENING,)
 
 KEPT = 60.0
 """Days after which what was learned is slowly forgotten."""
+OPENING_DAYS = 22.0
+"""Of a month."""
+LEAST_MIN = 5.0
+"""No mean silence is taken to be shorter."""
 TOLD = 0.25
 """What a day counts of which we just said that it is unusual: a new habit is believed after some weeks, not after some days."""
 
@@ -43,10 +51,14 @@ def habit(memory: Memory, site: Site, t_us: int) -> tuple[float, float]:
     return float(e["days"][kind]), float(e["busy"][kind])
 
 
-def is_habit(site: Site, days: float, busy: float) -> bool:
-    """Tell whether silence before closing is unusual here. The share is Laplace's (k + 1) / (n + 2): few days prove little."""
-    settings = site.rules.closed_early
-    return days >= settings.days and (busy + 1) / (days + 2) >= settings.habit
+def unusual_us(memory: Memory, site: Site, t_us: int) -> int | None:
+    """Return the least silence before closing that is unusual here; None while too few days are known."""
+    settings, e, kind = site.rules.closed_early, memory.tables[EVENING.name][site.row], _kind(site, t_us)
+    n = float(e["days"][kind])
+    if n < settings.days:
+        return None
+    mean, rare = max(float(e["silent"][kind]) / n, LEAST_MIN), min(settings.per_month / OPENING_DAYS, 1.0)
+    return minutes(max(settings.early_min, n * mean * (rare ** (-1 / n) - 1)))
 
 
 def deadline(memory: Memory, site: Site, clock: int) -> int:
@@ -60,7 +72,7 @@ def deadline(memory: Memory, site: Site, clock: int) -> int:
         return NEVER  # nobody came at all
     quiet = minutes(site.rules.closed_early.early_min)
     base = max(window.opens_us, int(state["last_act"]), int(state["started"]))
-    due = max(base + quiet, window.closes_us - quiet)
+    due = max(base + (unusual_us(memory, site, window.opens_us) or quiet), window.closes_us - quiet)
     return NEVER if due >= window.closes_us or base == memory.tables[EVENING.name]["judged"][site.row] else due
 
 
@@ -77,7 +89,7 @@ class Evening(Sensors):
         e["judged"] = base = max(window.opens_us, int(self.state["last_act"]), int(self.state["started"]))
         proven = all(self._sees_quiet(d, base, now) for d in self.site.sensors)
         days, busy = habit(self.memory, self.site, window.opens_us)
-        told = is_habit(self.site, days, busy)
+        told = unusual_us(self.memory, self.site, window.opens_us) is not None
         e["fired"] = max(int(e["fired"]), 3 if told and proven else 2 if proven else 1)
         if not told:
             return None
@@ -103,19 +115,25 @@ class Evening(Sensors):
             },
         )
 
+    def _look_at_evening(self, window: Window, now: int) -> None:
+        """Take note of how long nobody has been seen when the rule begins to look."""
+        self._evening["silence"] = (now - max(window.opens_us, int(self.state["last_act"]))) / minutes(1)
+
     def _learn_evening(self, window: Window) -> None:
         """Learn from a day whose last window closes now."""
         e = self._evening
         fired, e["fired"] = int(e["fired"]), 0
+        silence, e["silence"] = float(e["silence"]), -1
         came = self.state["last_act"] >= window.opens_us - minutes(self.site.rules.not_opened.before_min)
         seen = self.state["started"] <= window.opens_us and fired != 1
         odd = _cut(self.site, window) or self.site.calendar.excused(window.opens_us, window.closes_us)
-        if not came or not seen or odd or not self.site.calendar.is_last(window):
+        if not came or not seen or odd or silence < 0 or not self.site.calendar.is_last(window):
             return
         kind, weight = _kind(self.site, window.opens_us), TOLD if fired == 3 else 1.0
         keep = min(1.0, (KEPT - weight) / max(float(e["days"][kind]), 1.0))
         e["days"][kind] = e["days"][kind] * keep + weight
         e["busy"][kind] = e["busy"][kind] * keep + weight * (fired == 0)
+        e["silent"][kind] = e["silent"][kind] * keep + weight * silence
 
     @property
     def _evening(self) -> Any:

@@ -68,8 +68,8 @@ class ClosedEarly:
 
     early_min: float = 60
     """Minutes of proven silence before closing that count as closed. Longer where afternoons are quiet."""
-    habit: float = 0.9
-    """Share of past opening days without such a silence from which on it is unusual. Lower finds more, and more that is usual."""
+    per_month: float = 0.5
+    """False alarms per site and month that the least unusual silence is set for, by what past days were like."""
     days: float = 10
     """Opening days (Monday to Friday, others apart) that must be known before a site is judged."""
 

@@ -82,7 +82,7 @@ def _next(memory: Memory, town: Town, site: Site, clock: int) -> tuple[str, int 
             if clock < quiet < w.closes_us:
                 dues.append((quiet, Rule.NO_ACTIVITY))
         early = evening.deadline(memory, site, clock) if w.opens_us <= clock < w.closes_us else NEVER
-        if clock < early < NEVER and evening.is_habit(site, *evening.habit(memory, site, w.opens_us)):
+        if clock < early < NEVER and evening.unusual_us(memory, site, w.opens_us) is not None:
             dues.append((early, Rule.CLOSED_EARLY))
     stay, inside = memory.tables[OCCUPANCY.name][["stay_from", "inside"]][site.row]
     if clock < stay < NEVER and inside >= ONE * rules.people_after_closing.people and town.counted[site.row]:

@@ -138,18 +138,21 @@ class Watch(Inside, Evening, Signals):
             closes + minutes(after.after_min),
             closes + minutes(rules.left_open.after_min),
             self._stay_deadline(closes),
+            max(opens, closes - minutes(rules.closed_early.early_min)),
         )
 
     def _calendar(self, now: int) -> None:
         if self.site.calendar.has_hours:
             for w in self.site.calendar.around(now):
-                _, opens, opened, closes, _, left, stayed = self._times(w.opens_us, w.closes_us)
+                _, opens, opened, closes, _, left, stayed, evening = self._times(w.opens_us, w.closes_us)
                 if now == left:
                     self._left_open(w.closes_us, now)
                 if now == opened and opened < closes and w.first:
                     self._not_opened(opens, now, closes)
                 if now == opens:
                     self._opening(now)
+                if now == evening:
+                    self._look_at_evening(w, now)
                 if now == closes:
                     self._learn_evening(w)
                     self._closing(now)

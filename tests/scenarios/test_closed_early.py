@@ -14,7 +14,7 @@ from tests.scenarios.day import COUNTER, DOOR, LONG_US, SHARD, Day, inputs
 EARLY = Rule.CLOSED_EARLY
 BOTH = {DOOR: 1, COUNTER: 1}
 RULES = {
-    "closed_early": {"days": 3, "habit": 0.75},
+    "closed_early": {"days": 3, "per_month": 2},
     "no_activity": {"limit_min": 2000, "days": 1000},
     "opened_after_hours": {"after_min": 600, "before_min": 600},
     "device_offline": {"silences": 1000},
