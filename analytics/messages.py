@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from analytics import reasons
-from analytics.notices import Told
+from analytics.notices import ENDS, Told
 from gateway.clock import HOUR_US, MINUTE_US, SECOND_US
 
 LATE_US = 5 * MINUTE_US
@@ -25,6 +25,7 @@ HEADS: dict[Told, tuple[str, str]] = {
     Told.ESCALATED: ("【无人接手，请处理】", "Nobody has taken this over: "),
     Told.RE_NOTIFY: ("【已接手，久未处理】", "Taken over, nothing done since: "),
     Told.CLEARED: ("【已恢复】", "Over: "),
+    Told.EXPIRED: ("【已过时，始终无人接手】", "Past, and nobody took it over: "),
     Told.RETRACTED: ("【撤回】", "Taken back: "),
 }
 RETRACTED = ("后到的数据表明并无此事，请勿再处理", "Data that came late shows that it was not so; nothing needs to be done")
@@ -42,7 +43,7 @@ def text(reason: Told, row: dict[str, Any], others: Sequence[tuple[str, str]], l
     lines = [title, reasons.render(row["rule"], why, lang, row["zone"])]
     if reason is Told.RETRACTED:
         lines.append(RETRACTED[en])
-    elif reason is Told.CLEARED:
+    elif reason in ENDS:
         lines.append(reasons.ended(why, lang))
     if row["count"] > 1:
         lines.append(f"Came back {row['count'] - 1} times" if en else f"反复出现 {row['count']} 次")

@@ -23,6 +23,8 @@ class Told(StrEnum):
     ESCALATED = "escalated"
     RE_NOTIFY = "re_notify"
     CLEARED = "cleared"
+    EXPIRED = "expired"
+    """Its day or window has passed and nobody had taken it over: that is no recovery."""
     RETRACTED = "retracted"
 
 
@@ -50,6 +52,8 @@ class Quiet(StrEnum):
     ALREADY_TOLD = "already_told"
 
 
+ENDS = frozenset({Told.CLEARED, Told.EXPIRED, Told.RETRACTED})
+"""Said once, to whoever was told, when an alert has ended."""
 GROUP_WAIT_US = 20 * SECOND_US
 """What is not urgent waits so long for what belongs to it, and takes along what would come so much later."""
 REMIND_US = 60 * MINUTE_US
@@ -185,6 +189,8 @@ def _ended(case: Case, now_us: int) -> Verdict:
         return Verdict(reason=Told.RETRACTED, due_us=now_us)
     if case.recurred_by is not None:
         return Verdict(reason=Quiet.DAMPED, detail={"alert": case.recurred_by})
+    if case.state is State.EXPIRED:
+        return Verdict(reason=Told.EXPIRED, due_us=now_us)
     waited = (case.ended_us or now_us) + (hold_us(case.rule) if case.state is State.CLEARED else 0)
     return Verdict(reason=Told.CLEARED, due_us=max(waited, now_us))
 

@@ -22,7 +22,7 @@ from psycopg.types.json import Jsonb
 from analytics import alerts, messages
 from analytics.alerts import ANALYZER, Connection
 from analytics.lifecycle import ACTIVE, Action, State, hold_us
-from analytics.notices import GRAVITY, GROUP_WAIT_US, LOOK_US, Case, Quiet, Told, Verdict, cause, needs_notice
+from analytics.notices import ENDS, GRAVITY, GROUP_WAIT_US, LOOK_US, Case, Quiet, Told, Verdict, cause, needs_notice
 from analytics.scene import SQL, Recipient, Scene, block, read_scene, rows
 from gateway.clock import now_us
 
@@ -132,11 +132,11 @@ class _Session:
             await alerts.say_nobody_reached(self.conn, row["id"], number, self.now_us)
 
     def _soon(self, verdict: Verdict) -> bool:
-        gathered = GROUP_WAIT_US if verdict.reason in (Told.NEW, Told.CLEARED) else 0
+        gathered = GROUP_WAIT_US if verdict.reason in (Told.NEW, Told.CLEARED, Told.EXPIRED) else 0
         return verdict.due_us is not None and verdict.due_us <= self.now_us + gathered
 
     async def _recipients(self, row: dict[str, Any], verdict: Verdict) -> tuple[Recipient, ...]:
-        if verdict.reason in (Told.CLEARED, Told.RETRACTED):
+        if verdict.reason in ENDS:
             found = await rows(self.conn, "told_of", {"alert": row["id"], "now_us": self.now_us})
             return tuple(Recipient(**r) for r in found)
         if verdict.reason in (Told.NEW, Told.ESCALATED):
@@ -208,7 +208,7 @@ class _Session:
 
 def _after_telling(case: Case, verdict: Verdict, now_us: int) -> Case:
     reason = verdict.reason
-    if reason in (Told.CLEARED, Told.RETRACTED):
+    if reason in ENDS:
         return replace(case, over=True)
     graver = max((case.severity, case.severity_told or case.severity), key=lambda s: GRAVITY[s])  # type: ignore[index]
     reminders = case.reminders + (reason is Told.RE_NOTIFY)

@@ -178,6 +178,16 @@ async def test_that_it_is_over_is_told_when_it_has_stayed_so(duty: Duty) -> None
     assert duty.told()[1:] == [("李站长", "cleared")]
 
 
+async def test_what_nobody_took_over_in_its_time_is_said_to_have_passed_and_not_to_be_well(duty: Duty) -> None:
+    await duty.find(URGENT)
+    await duty.wait(5 * MINUTE_US)
+    await duty.find(replace(END, at_us=duty.now, reason=END.reason | {"ended": "closing"}))
+    assert duty.alert()["state"] == "expired"
+    assert duty.told()[2:] == [("李站长", "expired"), ("王镇长", "expired")]
+    assert duty.messages()[-1].startswith("【已过时，始终无人接手】")
+    assert "恢复" not in duty.messages()[-1]
+
+
 async def test_what_was_over_before_it_was_known_wakes_no_one(duty: Duty) -> None:
     await duty.find(URGENT, END)
     await duty.wait(DAY_US)

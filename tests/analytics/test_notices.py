@@ -10,6 +10,7 @@ from analytics.findings import Rule, Severity
 from analytics.lifecycle import ACTIVE, HOLD_US, State, hold_us
 from analytics.messages import happened
 from analytics.notices import (
+    ENDS,
     GROUP_WAIT_US,
     LOOK_BLOCKED_US,
     LOOK_US,
@@ -60,7 +61,7 @@ def ask(
         (TAKEN, T0, Told.RE_NOTIFY, T0 + REMIND_US, 0),
         (replace(TAKEN, reminders=2), T0, Told.RE_NOTIFY, T0 + 4 * REMIND_US, 0),
         (OVER, T0, Told.CLEARED, T0 + HOLD_US, 0),
-        (replace(OVER, state=State.EXPIRED), T0, Told.CLEARED, T0, 0),
+        (replace(OVER, state=State.EXPIRED), T0, Told.EXPIRED, T0, 0),
         (replace(OVER, state=State.RETRACTED), T0, Told.RETRACTED, T0, 0),
         (replace(OVER, state=State.RETRACTED, inherited=True), T0, Told.CLEARED, T0, 0),
         (replace(OVER, state=State.RESOLVED), T0, Quiet.HANDLED, None, 0),
@@ -168,7 +169,7 @@ def test_nobody_is_woken_for_what_is_taken_over_or_over_and_every_time_lies_ahea
         assert verdict.reason not in (Told.NEW, Told.ESCALATED, Quiet.UNREACHED)
     if case.state not in ACTIVE or case.over:
         assert verdict.reason not in (Told.RISEN, Told.RE_NOTIFY)
-    if verdict.reason in (Told.CLEARED, Told.RETRACTED):
+    if verdict.reason in ENDS:
         assert case.severity_told is not None, "nobody was told that it began"
     if verdict.reason in (Told.NEW, Told.ESCALATED):
         assert manned[verdict.level]

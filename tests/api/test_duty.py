@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -9,7 +11,7 @@ from psycopg import AsyncConnection
 
 from analytics.telling import tick
 from api.duty import area
-from gateway.clock import DAY_US, HOUR_US, now_us
+from gateway.clock import DAY_US, HOUR_US, SECOND_US, now_us
 from tests.api.conftest import Running, Town
 
 TOWNSHIP = "999001001000"
@@ -31,8 +33,8 @@ def robot(town: Town) -> str:
     return "群"
 
 
-def raised(town: Town, severity: str = "urgent") -> int:
-    number = town.county.alert(town.east, severity=severity)
+def raised(town: Town, rule: str = "not_opened") -> int:
+    number = town.county.alert(town.east, rule)
     town.county.conn.execute("INSERT INTO telling (alert, site, due_us) VALUES (%s, %s, 0)", [number, town.east])
     return number
 
@@ -71,6 +73,40 @@ def test_a_silence_explains_itself_on_the_page_and_when_it_is_ended_people_are_t
     assert admin.post(f"/silences/{silence}/expire").status_code == 303
     tell(dsn)
     assert [d["reason"] for d in admin.get(f"/api/v1/alerts/{number}/why").json()["decisions"]] == ["silenced", "new"]
+
+
+def test_a_maintenance_window_entered_on_the_page_begins_in_its_time_and_then_holds_back(
+    admin: httpx.Client, town: Town, robot: str, dsn: str
+) -> None:
+    on_duty(admin, robot)
+    begin = datetime.fromtimestamp((now_us() + 2 * HOUR_US) // SECOND_US, ZoneInfo("Asia/Shanghai"))
+    window = {"kind": "maintenance", "site": "east", "from": f"{begin:%Y-%m-%dT%H:%M}", "hours": "2", "reason": "停电检修"}
+    assert admin.post("/silences", data=window).status_code == 303
+    (made,) = admin.get("/api/v1/silences").json()
+    assert (made["kind"], made["to_us"] - made["from_us"]) == ("maintenance", 2 * HOUR_US)
+    before, within = raised(town), raised(town)
+    town.county.conn.execute("UPDATE telling SET due_us = %s WHERE alert = %s", [now_us() + 3 * HOUR_US, within])
+    tell(dsn)
+    tell(dsn, 3 * HOUR_US)
+    why = {n: admin.get(f"/api/v1/alerts/{n}/why").json()["decisions"] for n in (before, within)}
+    assert why[before][0]["reason"] == "new"
+    assert [(d["told"], d["reason"], d["detail"]) for d in why[within]] == [(False, "maintenance", {"silence": made["id"]})]
+    assert "未通知：维护期间" in admin.get(f"/alerts/{within}").text
+
+
+def test_on_a_day_that_was_closed_over_rest_equipment_waits_and_people_do_not(
+    admin: httpx.Client, town: Town, robot: str, dsn: str
+) -> None:
+    on_duty(admin, robot)
+    now = now_us()
+    closure = {"from_us": now - 3 * DAY_US, "to_us": now + 3 * DAY_US, "reason": "装修"}
+    assert admin.post("/api/v1/sites/east/closures", json=closure).status_code == 201
+    equipment, people = raised(town, rule="device_offline"), raised(town, rule="opened_after_hours")
+    tell(dsn)
+    why = {n: admin.get(f"/api/v1/alerts/{n}/why").json()["decisions"] for n in (equipment, people)}
+    assert [d["reason"] for d in why[equipment]] == ["closed_day"]
+    assert [d["reason"] for d in why[people]] == ["new"]
+    assert "未通知：休息日，开门时再说" in admin.get(f"/alerts/{equipment}").text
 
 
 @pytest.mark.parametrize(
