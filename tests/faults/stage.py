@@ -110,6 +110,8 @@ class Stage(Stack):
         for w in self.supervisor.watched:
             self.signal_all(w.name, signal.SIGCONT)
         super().stop()
+        for name in ("spool", "postgres"):
+            subprocess.run(["umount", "-l", self.folder / name], check=False, capture_output=True)
 
     # ------------------------------------------------------------------ addresses
     @property
