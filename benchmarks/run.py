@@ -14,7 +14,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from benchmarks import ingest_path
+from benchmarks import failover, ingest_path
 
 RESULT = Path("build/bench.json")
 
@@ -26,6 +26,7 @@ def main() -> None:
     smoke = parser.parse_args().smoke
     size = ingest_path.SMOKE if smoke else ingest_path.FULL
     figures = ingest_path.measure(size, lambda text: print(text, flush=True))
+    figures |= failover.measure(1 if smoke else 5, lambda text: print(text, flush=True))
     print(f"\n$ {shlex.join(['python', '-m', 'benchmarks.run', *sys.argv[1:]])}    # {os.cpu_count()} cores")
     for name, value in figures.items():
         print(f"{name:32} {value:>14,.3f}")

@@ -1,6 +1,9 @@
-"""A worker process for the benchmarks: `python -m benchmarks.worker <dsn> <mqtt url>`; says when it is ready."""
+"""A worker for the benchmarks: `python -m benchmarks.worker <dsn> <mqtt url>`; says when it is ready. SIGTERM drains it."""
 
 import asyncio
+import contextlib
+import os
+import signal
 import sys
 from collections.abc import Mapping
 
@@ -15,8 +18,12 @@ async def main(dsn: str, url: str) -> None:
         if owned:
             print("ready", flush=True)
 
-    await run(WorkerConfig(database_url=dsn, mqtt_url=url, owner="benchmark"), lambda batch: None, ready)
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await run(WorkerConfig(database_url=dsn, mqtt_url=url, owner=f"benchmark-{os.getpid()}"), lambda batch: None, ready)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    with contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(main(*sys.argv[1:]))

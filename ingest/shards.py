@@ -70,7 +70,9 @@ class Shards:
         """Give back what is more than our share of `wanted`, so that others can take it. Returns those. Raises ShardsLost."""
         try:
             share, _ = self._look(wanted)
-            given = [s for s in wanted if s in self.owned][share:]
+            mine = [s for s in wanted if s in self.owned]
+            stay = {mine[n * len(mine) // share] for n in range(min(share, len(mine)))}  # neighbours are often one town's
+            given = [s for s in mine if s not in stay]
             if given:
                 self.conn.execute(QUERIES["give_back"], {"shard": given, "epoch": [self.owned.pop(s).epoch for s in given]})
                 self.conn.execute(QUERIES["unlock"], {"space": SPACE, "shards": given})
