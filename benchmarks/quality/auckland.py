@@ -100,7 +100,7 @@ def _draw(seen: Replay, lock: int) -> None:
     a, b = np.searchsorted(counts.end_us, [lock - 14 * 24 * HOUR_US, lock + 28 * 24 * HOUR_US])
     day = (counts.end_us[a:b] - lock) / (24 * HOUR_US)
     with plot("auckland") as axes:
-        usual = np.nanmedian(counts.counts[max(0, a - 1344) : a], axis=0)
+        usual = np.median(np.nan_to_num(counts.counts[max(0, a - 1344) : a]), axis=0)
         axes.plot(day, counts.counts[a:b] / np.maximum(usual, 1), color="0.6", linewidth=0.3)
         for rules, colour, label, height in (
             ((Rule.UNUSUAL_FOOTFALL,), "tab:orange", "unusually empty raised", 7.0),
