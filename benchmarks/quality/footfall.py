@@ -48,7 +48,8 @@ def section(figures: Mapping[str, float]) -> str:
     return f"""## Ordinary years (footfall)
 
 Alarms per counter and month on hourly counts after four weeks of learning. Nothing is labelled: fairs and storms count as false.
-All methods are set for about one false alarm per counter and month under their own model.
+All methods are set for about one false alarm per counter and month under their own model; none keeps it, because real days have
+heavier tails than any of the models, and in part because something did happen.
 
 {table(("", "", "Busy", "Empty", "Together"), rows)}
 Holidays explained: public holidays, times counters, without an alarm. Gaps explained: hours without counts that began no
