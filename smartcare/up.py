@@ -21,7 +21,9 @@ from typing import Any
 import psycopg
 from rich.console import Console
 
+from api import duty, endpoints
 from api.delivery import register_endpoint
+from api.endpoints import Endpoint
 from api.signing import generate_secret
 from firmware_sim.town import build_town
 from gateway.clock import now_us
@@ -123,7 +125,10 @@ def _start(settings: Settings, demo: Demo, state: Path, supervisor: Supervisor, 
     with psycopg.connect(database_url, autocommit=True) as conn:
         migrate(conn, now_us())
         registers.load(conn, register, now_us())
-        register_endpoint(conn, name="demo-platform", url=f"http://127.0.0.1:{platform_port}/alerts", secret=secret)
+        receiver = f"http://127.0.0.1:{platform_port}/alerts"
+        register_endpoint(conn, name="demo-platform", url=receiver, secret=secret)
+        if demo.simulate:
+            _staff(conn, register, Endpoint(name="demo-duty", url=receiver, secret=secret, alerts=False))
     accounts.add_missing(database_url, ADMIN)
     write_run(state, values)
     platform = ["platform", "--port", str(platform_port), "--ledger", str(state / "platform.jsonl")]
@@ -139,6 +144,19 @@ def _start(settings: Settings, demo: Demo, state: Path, supervisor: Supervisor, 
         sim = ["sim", "--seed", str(demo.seed), "--sites", str(demo.sites), "--backlog-min", "120"]
         _program(supervisor, state, values, "sim", *sim)
     return values
+
+
+def _staff(conn: psycopg.Connection[Any], register: dict[str, Any], phone: Endpoint) -> None:
+    """Put someone on duty for each site, town and city, unless there is a roster: the demo platform is their phone."""
+    endpoints.register(conn, phone)
+    if conn.execute("SELECT FROM contact LIMIT 1").fetchone():
+        return
+    sites = [(f"{site['name']}值班", site["code"], None) for site in register["sites"]]
+    regions = [(f"{region['name']}值班室", None, duty.area(region["code"])) for region in register["regions"]]
+    for name, site, area in sites + regions:
+        conn.execute(duty.SQL["put_contact"], {"name": name, "endpoint": phone.name, "address": "", "account": None})
+        shift = {"contact": name, "site": site, "area": area, "from_us": now_us(), "to_us": None}
+        conn.execute(duty.SQL["put_shift"], shift)
 
 
 def _same(url: str) -> Callable[[str], str]:
