@@ -16,7 +16,14 @@ from api.web.assets import Assets
 from api.web.i18n import LANGUAGES, Say
 from gateway.clock import now_us
 
-NAV = (("overview", "/"), ("sites", "/sites"), ("alerts", "/alerts"), ("visits", "/visits"), ("devices", "/devices"), ("more", "/more"))
+NAV = (
+    ("overview", "/"),
+    ("sites", "/sites"),
+    ("alerts", "/alerts"),
+    ("visits", "/visits"),
+    ("devices", "/devices"),
+    ("more", "/more"),
+)
 
 
 def environment(assets: Assets) -> jinja2.Environment:

@@ -369,7 +369,7 @@ def test_registering_again_changes_nothing_and_a_new_address_counts(outbox: Outb
     assert outbox.one("SELECT url, enabled FROM endpoint") == {"url": "http://127.0.0.1:4002/alerts", "enabled": True}
 
 
-@pytest.mark.parametrize(("url", "secret"), [("ftp://platform/", SECRET), ("http://platform/", "secret")])
+@pytest.mark.parametrize(("url", "secret"), [("ftp://platform/", SECRET), ("http://platform/", "secret")], ids=["url", "secret"])
 def test_an_endpoint_that_could_never_be_called_is_not_registered(outbox: Outbox, url: str, secret: str) -> None:
     with psycopg.connect(outbox.dsn) as conn, pytest.raises(ApiError):
         register_endpoint(conn, name="x", url=url, secret=secret)

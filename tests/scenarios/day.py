@@ -64,7 +64,10 @@ def inputs(
     return Inputs(
         version=version,
         sites=[site_input(**site)],
-        places=[PlaceInput(id=PLACE_OF[d], site=SITE, code=f"p{d}", name=NAMES[d], name_en="", room=room.get(d, "entrance")) for d in behind],
+        places=[
+            PlaceInput(id=PLACE_OF[d], site=SITE, code=f"p{d}", name=NAMES[d], name_en="", room=room.get(d, "entrance"))
+            for d in behind
+        ],
         devices=[
             DeviceInput(
                 id=d,

@@ -49,7 +49,9 @@ def test_three_times_the_usual_within_an_hour_is_told_and_ends_when_it_is_half_a
     come(day, "+7 10:05", 5).at("+7 10:16")
     found = day.expect(SPIKE, at="+7 10:15")
     assert render(found.rule, found.reason, "zh", day.zone) == "09:15–10:15：10 名陌生人；此时段平常每小时约 3.1 名"
-    assert render(found.rule, found.reason, "en", day.zone) == "09:15–10:15: 10 strangers; about 3.1 an hour are usual at this time"
+    assert (
+        render(found.rule, found.reason, "en", day.zone) == "09:15–10:15: 10 strangers; about 3.1 an hour are usual at this time"
+    )
     come(day, "+7 10:20", 10).at("+7 10:31")
     assert day.expect(SPIKE, Phase.CONTINUE, at="+7 10:30").reason["people"] == 15
     day.at("+7 12:00")
