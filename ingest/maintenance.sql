@@ -152,3 +152,32 @@ SELECT set_config('timescaledb.max_tuples_decompressed_per_dml_transaction', '0'
 
 -- name: unlink_passages
 UPDATE passage SET person = 0 WHERE person = ANY(%(persons)s) AND pos >= %(from_us)s AND pos < %(to_us)s
+
+------------------------------------------------------------------------------------------------ backup
+
+-- name: other_sessions
+-- Who else is connected to this database.
+SELECT DISTINCT coalesce(nullif(application_name, ''), '?') FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend' ORDER BY 1
+
+-- name: has_tables
+SELECT 1 FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') LIMIT 1
+
+-- name: empty
+DROP SCHEMA public CASCADE
+
+-- name: create_public
+CREATE SCHEMA public
+
+-- name: add_timescale
+CREATE EXTENSION IF NOT EXISTS timescaledb
+
+-- name: before_restore
+SELECT timescaledb_pre_restore()
+
+-- name: after_restore
+SELECT timescaledb_post_restore()
+
+-- name: raise_all_epochs
+-- Gateways obey a lower position only in a newer epoch; nobody has these shards.
+UPDATE shard SET epoch = greatest(epoch + 1, extract(epoch FROM clock_timestamp())::bigint), owner = ''

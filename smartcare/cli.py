@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for declare in (_declare_running, _declare_register, _declare_people):
         declare(commands)
     daybook.declare(commands, _connect, _say)
-    keeping.declare(commands, _connect, _say, lambda: settings.load().keep_days)
+    keeping.declare(commands, _connect, _say, lambda: settings.load().keep_days, lambda: _database(settings.load()))
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
