@@ -141,12 +141,10 @@ def test_staff_of_another_site_cannot_tell_that_a_site_or_alert_exists(
     assert town.county.conn.execute(untouched, [now_us(), foreign]).fetchone() == ("open", True)
 
 
-@pytest.mark.parametrize(
-    "topic", ["site:{west}", "pending:{west}", "banner:{west}", "site:0", "site:x", "everything", "", "alert:"]
-)
-def test_no_stream_is_opened_on_what_is_not_theirs(east_staff: httpx.Client, town: Town, topic: str) -> None:
-    answer = east_staff.get("/events", params={"topics": topic.format(west=town.west)})
-    assert answer.status_code == 404
+def test_no_stream_is_opened_on_what_is_not_theirs(east_staff: httpx.Client, town: Town) -> None:
+    west = [f"{kind}:{town.west}" for kind in ("site", "pending", "banner")]
+    for topic in [*west, "site:0", "site:x", "everything", "", "alert:"]:
+        assert east_staff.get("/events", params={"topics": topic}).status_code == 404, topic
 
 
 def test_an_admin_sees_both_sites_and_staff_their_own(admin: httpx.Client, east_staff: httpx.Client) -> None:

@@ -109,19 +109,18 @@ def test_on_a_day_that_was_closed_over_rest_equipment_waits_and_people_do_not(
     assert "未通知：休息日，开门时再说" in admin.get(f"/alerts/{equipment}").text
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"reason": "x", "to_us": now_us() + HOUR_US},  # matches everything
-        {"reason": "x", "site": "east", "to_us": now_us() + 31 * DAY_US},
-        {"reason": "x", "site": "east", "to_us": 1},
-        {"reason": " ", "site": "east", "to_us": now_us() + HOUR_US},
-        {"reason": "x", "rule": "everything", "to_us": now_us() + HOUR_US},
-        {"reason": "x", "region": "1", "to_us": now_us() + HOUR_US},
-    ],
-)
-def test_a_silence_without_an_end_a_reason_or_a_matcher_is_refused(admin: httpx.Client, wrong: dict[str, object]) -> None:
-    assert admin.post("/api/v1/silences", json=wrong).status_code == 400
+def test_a_silence_without_an_end_a_reason_or_a_matcher_is_refused(admin: httpx.Client) -> None:
+    fine = {"reason": "x", "site": "east", "to_us": now_us() + HOUR_US}
+    for wrong in (
+        {"site": None},  # matches everything
+        {"to_us": now_us() + 31 * DAY_US},
+        {"to_us": 1},
+        {"reason": " "},
+        {"rule": "everything"},
+        {"region": "1"},
+    ):
+        assert admin.post("/api/v1/silences", json=fine | wrong).status_code == 400, wrong
+    assert admin.post("/api/v1/silences", json=fine).status_code == 200
 
 
 def test_staff_silence_their_own_site_only_and_see_no_one_elses(east_staff: httpx.Client, admin: httpx.Client) -> None:
