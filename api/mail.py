@@ -51,7 +51,7 @@ async def send(caller: Caller, to: Endpoint, webhook_id: str, text: bytes) -> Re
     except aiosmtplib.SMTPResponseException as e:
         return Reply(status=e.code, retry_after="", body=e.message.encode())
     except (aiosmtplib.SMTPException, httpcore.ConnectError, OSError) as e:
-        raise CallFailed(f"连接失败 · no connection ({type(e).__name__}): {e} {e.__cause__ or str()!r}"[:500]) from None
+        raise CallFailed(f"连接失败 · no connection ({type(e).__name__}): {e} {e.__cause__ or ''!r}"[:500]) from None
     left_out = f"{said}; refused: {', '.join(refused)}" if refused else said
     return Reply(status=250, retry_after="", body=left_out.encode())
 
