@@ -120,7 +120,7 @@ class Watch(Inside, Evening, Signals):
         if self.state["day_from"] != day_from:
             self.state["day_from"], self.state["day_to"] = day_from, day_to
             self.state["today_in"] = self.state["today_passages"] = 0
-        self.state["night"] = self._is_night(now)
+        self.state["night"] = self._is_night(now + 1)  # of what comes: at `now` itself, leaving is still normal
         self._await_closing(now)
         times = [day_to]
         if self.site.calendar.has_hours:

@@ -14,7 +14,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from benchmarks import failover, ingest_path
+from benchmarks import analyzer, failover, ingest_path
 
 RESULT = Path("build/bench.json")
 
@@ -24,15 +24,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description="Measure, print, write build/bench.json.")
     parser.add_argument("--smoke", action="store_true", help="a few seconds; the figures say nothing")
     smoke = parser.parse_args().smoke
-    size = ingest_path.SMOKE if smoke else ingest_path.FULL
-    figures = ingest_path.measure(size, lambda text: print(text, flush=True))
-    figures |= failover.measure(1 if smoke else 5, lambda text: print(text, flush=True))
+    figures = analyzer.measure(analyzer.SMOKE if smoke else analyzer.FULL, say)
+    figures |= ingest_path.measure(ingest_path.SMOKE if smoke else ingest_path.FULL, say)
+    figures |= failover.measure(1 if smoke else 5, say)
     print(f"\n$ {shlex.join(['python', '-m', 'benchmarks.run', *sys.argv[1:]])}    # {os.cpu_count()} cores")
     for name, value in figures.items():
         print(f"{name:32} {value:>14,.3f}")
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(figures, indent=1) + "\n")
     print(f"-> {RESULT}")
+
+
+def say(text: str) -> None:
+    """Show how far it is."""
+    print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from analytics.findings import Phase, Rule
 from analytics.reasons import render
+from gateway.clock import MINUTE_US
 from gateway.events import Flag, Kind
 from tests.scenarios.day import COUNTER, DOOR, TERMINAL, Day, inputs
 
@@ -27,7 +28,8 @@ def test_a_door_opened_at_night_is_found_at_once_and_over_after_a_quiet_quarter(
 
 
 def test_more_activity_belongs_to_the_same_finding() -> None:
-    day = night().at("02:40").opens().at("02:50").counts(2).at("03:00").passes().at("03:20")
+    day = night(rules={"people_after_closing": {"people": 9}}).at("02:40").opens()
+    day.at("02:50").counts(2).at("03:00").passes().at("03:20")
     day.expect(AFTER_HOURS, at="02:40")
     assert day.expect(AFTER_HOURS, Phase.END, at="03:15").reason["count"] == 3
     day.expect_nothing()
@@ -89,3 +91,9 @@ def test_a_weekend_and_a_closed_day_are_after_hours_all_day() -> None:
 def test_a_site_that_never_closes_knows_no_after_hours() -> None:
     hours = {d: [("00:00", "24:00")] for d in ("mon", "tue", "wed", "thu", "fri", "sat", "sun")}
     night(hours=hours).at("03:00").opens().at("03:30").expect_nothing()
+
+
+def test_who_comes_just_after_the_time_for_leaving_is_found_at_a_calm_site_too() -> None:
+    day = Day(inputs(alive_us=PATIENT), since="16:00").at("16:10").opens().closes().at("17:33")
+    day.now += MINUTE_US
+    day.opens().at("17:38").expect(AFTER_HOURS, at="17:34")
