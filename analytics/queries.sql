@@ -107,9 +107,10 @@ LEFT JOIN gateway g ON a.subject_kind = 'gateway' AND g.id = a.subject
 WHERE a.id = %(id)s
 
 -- name: supersede
--- A version is a snapshot: the newest replaces unsent older ones. One that is on its way is left alone.
+-- A version is a snapshot: the newest replaces unsent older ones, where it is sent at all. One that is on its way is left alone.
 UPDATE outbox SET state = 'superseded', done_us = %(now_us)s
 WHERE alert = %(alert)s AND version < %(version)s AND notice IS NULL AND state = 'pending' AND leased_until_us <= %(now_us)s
+  AND endpoint IN (SELECT id FROM endpoint WHERE enabled AND alerts AND kind = 'webhook')
 
 -- name: enabled_endpoints
 -- Platforms: they are told every version. Robots and people are told notices.
