@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics import occupancy, quarters, residents
+from analytics import calm, occupancy, quarters, residents
 from analytics.detectors import DETECTORS, LAYOUT, TABLES
 from analytics.episodes import Episodes
 from analytics.findings import Finding, Phase, Rule, Severity, SubjectKind
@@ -27,7 +27,7 @@ from analytics.town import Site, Town, compile_town
 from analytics.watch import Watch, is_activity, is_presence
 from gateway.clock import SECOND_US
 from gateway.events import Flag, Kind, ListRole, Result
-from ingest.columns import Batch
+from ingest.columns import COLUMNS, Batch
 
 Rows = NDArray[np.void]
 CLOCK_WRONG = "clock wrong"
@@ -80,6 +80,7 @@ class Shard:
         self.town: Town = compile_town(memory, TABLES)
         self.changed: set[int] = set(range(len(memory.sites)))
         self._shown = np.zeros(len(memory.sites), np.int64)
+        self._swept, self._due, self._offline, self._deaf = True, 0, False, False
 
     def apply(self, batch: Batch) -> list[Finding]:
         """Inputs first, then what was covered, then the rows up to each site's clock."""
@@ -103,6 +104,7 @@ class Shard:
         before = self.memory.sites["id"].tolist()
         self.memory.inputs = inputs
         self.town = compile_town(self.memory, TABLES)
+        self._swept = True
         self.memory.waiting = [self._place(rows) for rows in self.memory.waiting]
         found: list[Finding] = []
         for gone in set(before) - set(self.town.sites):
@@ -123,12 +125,14 @@ class Shard:
     def _look(self, batch: Batch, touched: set[int]) -> list[Finding]:
         views = self.memory.views
         found: list[Finding] = []
+        for gateway in touched - views.keys():
+            views[gateway] = View()
         for c in batch.coverage:
-            views.setdefault(c.gateway, View()).extend(c)
+            views[c.gateway].extend(c)
         for b in batch.blind:
-            views.setdefault(b.gateway, View()).blind(b)
+            views[b.gateway].blind(b)
         for x in batch.liveness:
-            view = views.setdefault(x.gateway, View())
+            view = views[x.gateway]
             view.alive = x.alive
             if x.alive:
                 for gap in view.gaps:
@@ -138,16 +142,29 @@ class Shard:
         self._look_again(touched)
         for gateway in sorted(touched):
             views[gateway].find_holes()
-            for gap in sorted(views[gateway].gaps, key=lambda g: (g.counts, g.from_us)):
+            for gap in views[gateway].gaps and sorted(views[gateway].gaps, key=lambda g: (g.counts, g.from_us)):
                 found += self._tell(gateway, views[gateway], gap)
         return found
 
     def _look_again(self, touched: set[int]) -> None:
         """Devices that nobody listened to when they were due are due again."""
-        devices = self.memory.devices
+        self._glance()
+        if not self._deaf:
+            return
+        self._swept, devices = True, self.memory.devices
         back = np.flatnonzero((devices["due"] == NEVER) & ~devices["offline"])
         back = back[np.isin(devices["gateway"][back], list(touched))]
         devices["due"][back] = np.maximum(devices["heard"][back], devices["mounted"][back]) + devices["patience"][back]
+
+    def _glance(self) -> None:
+        """Note what only sweeps change of devices, so that a calm batch need not look at all of them.
+
+        _due: no device is due before. _offline: some are. _deaf: some are not due until someone listens again.
+        """
+        if self._swept:
+            due, offline = self.memory.devices["due"], self.memory.devices["offline"]
+            self._due, self._offline = int(due.min(initial=NEVER)), bool(offline.any())
+            self._swept, self._deaf = False, bool(((due == NEVER) & ~offline).any())
 
     def _tell(self, gateway: int, view: View, gap: Gap) -> list[Finding]:
         """Begin and end the findings of a gap, for each site that it blinds."""
@@ -228,9 +245,10 @@ class Shard:
     # ---------------------------------------------------------------- rows
 
     def _rows(self, batch: Batch) -> Rows:
-        rows = np.zeros(len(batch.rows), ROW)
-        for name in batch.rows.dtype.names or ():
-            rows[name] = batch.rows[name]
+        rows = np.empty(len(batch.rows), ROW)
+        stored = np.ascontiguousarray(batch.rows, COLUMNS)
+        if len(rows):  # a row of ROW begins with one of COLUMNS
+            rows.view(np.uint8).reshape(len(rows), -1)[:, : COLUMNS.itemsize] = stored.view(np.uint8).reshape(len(rows), -1)
         rows["pos"] = batch.pos
         return self._place(rows)
 
@@ -299,10 +317,11 @@ class Shard:
         single = slow[rows["s"]]
         crowd, singles = _only(rows, ~single), rows[single]
         if len(crowd):
-            self._crowd(crowd)
+            self._due = min(self._due, calm.take(self.memory, self.town, crowd))
         np.copyto(sites["clock"], clocks, where=~slow)
         found = residents.observe(self.shard, self.memory, self.town, rows)
         remember(self.memory, singles[is_activity(singles)])
+        self._swept |= bool(slow.any())
         for row in np.flatnonzero(slow).tolist():
             mine = singles[singles["s"] == row]
             names = mine.dtype.names or ()
@@ -319,62 +338,31 @@ class Shard:
         new = np.array([g in touched for g in self.town.heard], np.bool_)
         mine = site[new[gateway]]
         slow[mine] |= sites["open_records"][mine]
-        views = self.memory.views
-        reach = np.array([views[g].through_us if g in views else 0 for g in self.town.heard], np.int64)
-        due = devices["due"] <= np.minimum(clocks[devices["site"]], reach[self.town.behind])
-        slow[devices["site"][due]] = True
+        slow[self._overdue(clocks)] = True
         at, kind, a = rows["s"], rows["kind"], rows["a"]
         eventful = late | sites["open_records"][at] | SPECIAL[kind]
         eventful |= (kind == PASSAGE) & (a == REFUSED) & (rows["b"] == BLOCK_LIST)
         night = sites["night"][at]
         if night.any():
             eventful |= night & (is_presence(rows) | (kind == CONTACT) & (a == 1))
-        if devices["offline"].any():
+        if self._offline:
             eventful |= (rows["d"] >= 0) & devices["offline"][rows["d"]]
         slow |= occupancy.near(self.memory, self.town, rows)
         slow[at[eventful]] = True
         slow &= sites["started"] != NEVER
         return slow
 
-    def _crowd(self, rows: Rows) -> None:
-        """Take rows (in order of time) of sites where nothing can happen."""
-        sites, devices = self.memory.sites, self.memory.devices
-        active = is_activity(rows)
-        known, seen = _only(rows, rows["d"] >= 0), _only(rows, active)
-        _put_latest(sites["last_event"], rows["s"], rows["t_us"])
-        _put_latest(sites["last_act"], seen["s"], seen["t_us"])
-        _put_latest(devices["heard"], known["d"], known["t_us"])
-        acted = is_activity(known)
-        _put_latest(devices["act"], known["d"][acted], known["t_us"][acted])
-        here = np.zeros(len(devices), np.bool_)
-        here[known["d"]] = True
-        np.copyto(devices["link_off"], 0, where=here)
-        np.copyto(devices["due"], np.maximum(devices["heard"], devices["mounted"]) + devices["patience"], where=here)
-        self._doors(known[known["kind"] == CONTACT])
-        occupancy.take(self.memory, self.town, rows)
-        remember(self.memory, seen)
-        today = (seen["t_us"] >= sites["day_from"][seen["s"]]) & (seen["t_us"] < sites["day_to"][seen["s"]])
-        n = len(sites)
-        sites["today_in"] += np.bincount(seen["s"], seen["d_in"] * today, n).astype(np.int32)
-        sites["today_passages"] += np.bincount(seen["s"], today & (seen["kind"] == PASSAGE), n).astype(np.int32)
-
-    def _doors(self, rows: Rows) -> None:
-        """Take contact messages (in order of time): the last one is the state, the last change says since when."""
-        devices = self.memory.devices
-        rows = rows[rows["t_us"] >= devices["door_seen"][rows["d"]]]
-        rows = rows[np.argsort(rows["d"], kind="stable")]
-        if not len(rows):
-            return
-        first = np.r_[True, rows["d"][1:] != rows["d"][:-1]]
-        state = (rows["a"] == 1).astype(np.int8)
-        before = np.where(first, devices["door"][rows["d"]], np.r_[np.int8(0), state[:-1]])
-        change = (state != before) | ((rows["flags"] & REPEAT) == 0)
-        changes = rows[change]  # assignments with repeated indices keep the last
-        devices["door_since"][changes["d"]] = changes["t_us"]
-        devices["door_pos"][changes["d"]] = changes["pos"]
-        devices["door_ordinal"][changes["d"]] = changes["ordinal"]
-        devices["door"][rows["d"]] = state
-        devices["door_seen"][rows["d"]] = rows["t_us"]
+    def _overdue(self, clocks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the rows of sites that have a device which was to be heard by now."""
+        self._glance()
+        devices, views, latest = self.memory.devices, self.memory.views, clocks.max(initial=0)
+        if self._due <= latest:  # it was, some time ago; those that were heard since are due later
+            self._due = int(devices["due"].min(initial=NEVER))
+        if self._due > latest:
+            return np.zeros(0, np.int64)
+        reach = np.array([views[g].through_us if g in views else 0 for g in self.town.heard], np.int64)
+        due = devices["due"] <= np.minimum(clocks[devices["site"]], reach[self.town.behind])
+        return np.asarray(devices["site"][due], np.int64)
 
 
 def _piece(view: View, gap: Gap) -> tuple[int, int]:
@@ -403,13 +391,6 @@ def _in_order(rows: Rows) -> Rows:
     if not ((t[1:] > t[:-1]) | (t[1:] == t[:-1]) & (device[1:] >= device[:-1])).all():
         rows = rows[np.lexsort((device, t))]
     return rows
-
-
-def _put_latest(to: NDArray[np.int64], at: NDArray[np.int32], t_us: NDArray[np.int64]) -> None:
-    """Raise `to[at]` to times that are in order."""
-    latest = np.zeros(len(to), np.int64)
-    latest[at] = t_us  # of repeated indices, the last stays
-    np.maximum(to, latest, out=to)
 
 
 def _look_up(table: NDArray[np.int64], ids: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from analytics.book import Book
 from analytics.findings import Finding, Phase, Rule, Severity, SubjectKind
+from analytics.quarters import QUARTER_US
 from analytics.state import Memory, Record, Table
 from analytics.town import Town
 
-STREAK = np.dtype([("id", "i4"), ("since", "i8"), ("on", "u1"), ("raised", "?")])
-"""Of one subject and rule. since: begin of the first quarter that spoke for it; on: how many did in a row, at most 255."""
+STREAK = np.dtype([("id", "i4"), ("since", "i4"), ("on", "u1"), ("raised", "?")])
+"""Of one subject and rule. since: the first quarter (from 1970) that spoke for it; on: how many did in a row, at most 255."""
 
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -73,7 +74,7 @@ class Episodes:
         if not (on | off & (mine["on"] > 0)).any():
             return
         fresh = on & (mine["on"] == 0)
-        mine["since"][fresh] = self.from_us
+        mine["since"][fresh] = self.from_us // QUARTER_US
         mine["on"] = np.where(
             on, np.minimum(mine["on"].astype(np.int64) + 1, 255), np.where(off & ~mine["raised"], 0, mine["on"])
         )
@@ -83,7 +84,7 @@ class Episodes:
         for n in np.flatnonzero(mine["raised"] & (on | off)).tolist():
             self._go_on(rule, kind, int(rows[n]), bool(on[n]), int(patience[n]))
         for n in np.flatnonzero(begins).tolist():
-            saying = say(n, int(mine["since"][n]))
+            saying = say(n, int(mine["since"][n]) * QUARTER_US)
             if saying is not None:
                 self._begin(rule, kind, int(rows[n]), saying)
 
@@ -126,7 +127,7 @@ class Episodes:
         table = self.memory.tables[f"streak.{rule}"]
         table["raised"][row] = True
         subject, site = self.subject(kind, row)
-        since = int(table["since"][row])
+        since = int(table["since"][row]) * QUARTER_US
         record = Record(
             rule=rule,
             kind=kind,
@@ -149,7 +150,7 @@ class Episodes:
         if record is None:  # taken back, or ended by a change of the register
             table = self.memory.tables[f"streak.{rule}"]
             table["on"][row], table["raised"][row] = int(on), False
-            table["since"][row] = self.from_us
+            table["since"][row] = self.from_us // QUARTER_US
         elif on:
             record.last_us, record.first_us, record.count = self.to_us, 0, 0
         else:

@@ -61,6 +61,8 @@ SMALL_HOURS, RESET = 20, 16
 """Slots (05:00, 04:00): a site without closing time may be empty before the one; unproven, a closed site counts anew at the
 other and says that it is unsure."""
 SET = 10**9
+CONTACT, PASSAGE, OBSERVED = int(Kind.CONTACT), int(Kind.PASSAGE), int(Kind.OCCUPANCY)
+REPEAT, UNCERTAIN = int(Flag.REPEAT), int(Flag.LATE | Flag.INFERRED | Flag.REPEAT)
 Rows = NDArray[np.void]
 
 
@@ -131,21 +133,21 @@ def near(memory: Memory, town: Town, rows: Rows) -> NDArray[np.bool_]:
 
 def is_exit(row: Any, gate: Any) -> Any:
     """Tell (elementwise) whether someone may have left: counted out, or a door at an entrance moved."""
-    edge = (row["kind"] == Kind.CONTACT) & ((row["flags"] & Flag.REPEAT) == 0)
+    edge = (row["kind"] == CONTACT) & ((row["flags"] & REPEAT) == 0)
     return gate & (edge | (row["d_out"] > 0))
 
 
 def is_sign(row: Any, gate: Any) -> Any:
     """Tell (elementwise) what only someone inside can have done: a passage, being seen, moving what is not an entrance."""
-    certain = (row["flags"] & (Flag.LATE | Flag.INFERRED | Flag.REPEAT)) == 0
-    inner = (row["kind"] == Kind.CONTACT) | (row["d_in"] + row["d_out"] > 0)
-    there = (row["kind"] == Kind.PASSAGE) | ((row["kind"] == Kind.OCCUPANCY) & (row["a"] > 0))
+    certain = (row["flags"] & UNCERTAIN) == 0
+    inner = (row["kind"] == CONTACT) | (row["d_in"] + row["d_out"] > 0)
+    there = (row["kind"] == PASSAGE) | ((row["kind"] == OBSERVED) & (row["a"] > 0))
     return certain & (there | (inner & (gate ^ True)))
 
 
 def is_observed(row: Any) -> Any:
     """Tell (elementwise) whether people were seen in a region."""
-    return row["kind"] == Kind.OCCUPANCY
+    return row["kind"] == OBSERVED
 
 
 def close(q: Quarter, episodes: Episodes) -> None:

@@ -75,25 +75,21 @@ def count(memory: Memory, rows: NDArray[np.void]) -> None:
     known = rows["d"] >= 0
     rows = rows if known.all() else rows[known]
     tally = memory.tables[TALLY.name]
-    d, kind = rows["d"], rows["kind"]
+    d, kind = rows["d"].astype(np.int64), rows["kind"]
     if not len(rows):
         return
     edge = (kind == CONTACT) & ((rows["flags"] & REPEAT) == 0)
     passage = kind == PASSAGE
     stranger = passage & (rows["a"] == STRANGER)
     odd = (rows["flags"] & ODD) != 0
-    for name, of in (
-        ("messages", None),
-        ("edges", edge),
-        ("opens", edge & (rows["a"] == 1)),
-        ("came_in", rows["d_in"]),
-        ("went_out", rows["d_out"]),
-        ("passages", passage),
-        ("strangers", stranger),
-        ("odd_times", odd),
-    ):
-        if of is None or of.any():
-            tally[name] += np.bincount(d, of, len(tally)).astype(np.int32)
+    tally["messages"] += np.bincount(d, minlength=len(tally))
+    opens = edge & (rows["a"] == 1)
+    for name, of in (("edges", edge), ("opens", opens), ("passages", passage), ("strangers", stranger), ("odd_times", odd)):
+        if of.any():
+            tally[name] += np.bincount(d[of], minlength=len(tally))
+    for name, people in (("came_in", rows["d_in"]), ("went_out", rows["d_out"])):
+        some = np.flatnonzero(people)
+        tally[name] += np.bincount(d[some], people[some], len(tally)).astype(np.int32)
 
 
 def ends(before: NDArray[np.int64], after: NDArray[np.int64]) -> list[int]:

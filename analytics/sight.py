@@ -56,7 +56,7 @@ class View(msgspec.Struct, kw_only=True):
 
     def extend(self, coverage: Coverage) -> None:
         """Take over a coverage row."""
-        last = next((s for s in self.spans if s[2] == coverage.stream), None)
+        last = next((s for s in reversed(self.spans) if s[2] == coverage.stream), None)
         if last:
             last[1] = max(last[1], coverage.through_us)
         else:
