@@ -55,8 +55,10 @@ def unusual_us(memory: Memory, site: Site, t_us: int) -> int | None:
     """Return the least silence before closing that is unusual here; None while too few days are known."""
     settings, e, kind = site.rules.closed_early, memory.tables[EVENING.name][site.row], _kind(site, t_us)
     n = float(e["days"][kind])
-    if n < max(settings.days, 1):
+    if n < settings.days:
         return None
+    if n == 0:  # asked to judge from the first day on
+        return minutes(settings.early_min)
     mean, rare = max(float(e["silent"][kind]) / n, LEAST_MIN), min(settings.per_month / OPENING_DAYS, 1.0)
     return minutes(max(settings.early_min, n * mean * (rare ** (-1 / n) - 1)))
 

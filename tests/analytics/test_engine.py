@@ -24,7 +24,7 @@ REGISTER = inputs(
     alive_us={DOOR: 60 * MINUTE_US, COUNTER: 30 * MINUTE_US, TERMINAL: 25 * MINUTE_US},
     rules={
         "no_activity": {"limit_min": 60},
-        "closed_early": {"days": 0, "habit": 0.5},
+        "closed_early": {"days": 0},
         "stranger_spike": {"least": 2, "times": 0.1},
     },
     rooms={TERMINAL: "hall"},
