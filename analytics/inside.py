@@ -103,6 +103,10 @@ class Inside(Sensors):
         known = before and calendar.at(t) is None and calendar.is_last(before[-1])
         return before[-1].closes_us if known and before[-1].opens_us > MIN_TIME_US else None
 
+    def _who_stays(self) -> None:
+        """Take note of how many are inside when those who leave late have left."""
+        self._occupancy["stayed"] = self._occupancy["inside"]
+
     def _stays(self, t: int) -> None:
         """Hold a record of people inside where their number and a sign of life since the last exit say so."""
         o, closed = self._occupancy, self._closed_at(t)
@@ -112,10 +116,11 @@ class Inside(Sensors):
         if opening is not None and t >= opening - minutes(self.site.rules.opened_after_hours.before_min):
             return  # who comes early has not stayed
         sign, least = int(o["last_sign"]), self.site.rules.people_after_closing.people
+        people = min(int(o["inside"]), int(o["stayed"]))
         if (
             not self.town.counted[self.site.row]
             or o["unsure"] < closed
-            or o["inside"] < ONE * least
+            or people < ONE * least
             or sign <= max(closed, int(o["last_exit"]))
         ):
             return
@@ -131,7 +136,7 @@ class Inside(Sensors):
             severity=Severity.MAJOR,
             reason={
                 "code": "people_after_closing",
-                "people": max(1, round(int(o["inside"]) / ONE)),
+                "people": max(1, round(people / ONE)),
                 "came_in": int(o["ins"]),
                 "went_out": int(o["outs"]),
                 "sign_us": sign,

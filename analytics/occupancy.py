@@ -41,6 +41,7 @@ OCCUPANCY = Table(
             ("last_exit", "i8"),  # last time that someone may have left: counted out, or a door at an entrance moved
             ("last_sign", "i8"),  # last sign of someone who is inside
             ("stay_from", "i8"),  # signs from here on are people after closing; NEVER: none is
+            ("stayed", "i8"),  # thousandths: inside once those who leave late had left, or seen since then
             ("quiet", "u1"),  # quarters in a row in which everything was proven quiet
             ("unsure", "i8"),  # a counter was not seen, or a count came late, from here on; NEVER: the count holds
             ("odd", "?"),  # a closure, visit or drill: nothing is learned
@@ -115,6 +116,8 @@ def step(memory: Memory, town: Town, row: dict[str, int], *, late: bool) -> None
         o["inside"] = max(0, int(o["inside"]) + ONE * row["d_in"] - int(o["ratio"]) * row["d_out"])
     elif is_observed(row):
         o["inside"] = max(int(o["inside"]) if town.counted[row["s"]] else 0, ONE * row["a"])
+        if row["t_us"] >= o["stay_from"]:
+            o["stayed"] = max(int(o["stayed"]), ONE * row["a"])
 
 
 def near(memory: Memory, town: Town, rows: Rows) -> NDArray[np.bool_]:

@@ -203,6 +203,7 @@ class Plain(Events):
                 for r in [r for r in records if r["rule"] in ABSENT and not r["held"]]:
                     self.end(site, r, now)
             if now == at["stays"]:
+                site["stayed"] = site["inside"]
                 self.stays(site, now)
         self._turn_page(site, now)
 

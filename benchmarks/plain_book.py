@@ -18,7 +18,7 @@ def new_site(number: int, capacity: int | None, calendar: Calendar, rules: Rules
     site |= {"devices": [], "sensors": [], "gateways": [], "gates": set(), "counted": False, "records": [], "waiting": []}
     site |= {"started": None, "clock": 0, "due": 0, "agenda": NEVER, "last_act": 0, "judged": 0, "lit_until": 0, "closed": None}
     site |= {"inside": 0, "ins": 0, "outs": 0, "ratio": 1000, "sum_in": 0, "sum_out": 0, "last_exit": 0, "last_sign": 0}
-    site |= {"stay_from": NEVER, "since": 0, "unsure": NEVER, "odd": False, "quiet": 0, "streaks": {}}
+    site |= {"stay_from": NEVER, "stayed": 0, "since": 0, "unsure": NEVER, "odd": False, "quiet": 0, "streaks": {}}
     site |= {"strangers": [0, 0, 0], "hour": 0, "hour_seen": 0, "usual": {}, "hours": {}, "silence": None}
     if capacity is not None:
         site["limit"] = round(1000 * capacity * rules.crowding.share)

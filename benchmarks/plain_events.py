@@ -192,6 +192,7 @@ class Events(Book):
             site["inside"] = max(0, site["inside"] + 1000 * e["d_in"] - site["ratio"] * e["d_out"])
         elif kind == OCCUPANCY and not late:
             site["inside"] = max(site["inside"] if site["counted"] else 0, 1000 * e["a"])
+            site["stayed"] = max(site["stayed"], 1000 * e["a"]) if t >= site["stay_from"] else site["stayed"]
         if left and site["records"]:
             self._left(site, t)
         if not late:
@@ -236,7 +237,8 @@ class Events(Book):
         opening, sign = calendar.next_opening(t), site["last_sign"]
         if opening is not None and t >= opening - minutes(rules.opened_after_hours.before_min):
             return
-        enough = site["counted"] and site["unsure"] >= closed and site["inside"] >= 1000 * rules.people_after_closing.people
+        people = min(site["inside"], site["stayed"])
+        enough = site["counted"] and site["unsure"] >= closed and people >= 1000 * rules.people_after_closing.people
         if enough and sign > max(closed, site["last_exit"]):
             more = {"since": sign, "deadline": t, "until": opening or NEVER}
             self.record(site, Rule.PEOPLE_AFTER_CLOSING, SubjectKind.SITE, site["id"], "people_after_closing", closed, **more)

@@ -28,8 +28,7 @@ def test_a_door_opened_at_night_is_found_at_once_and_over_after_a_quiet_quarter(
 
 
 def test_more_activity_belongs_to_the_same_finding() -> None:
-    day = night(rules={"people_after_closing": {"people": 9}}).at("02:40").opens()
-    day.at("02:50").counts(2).at("03:00").passes().at("03:20")
+    day = night().at("02:40").opens().at("02:50").counts(2).at("03:00").passes().at("03:20")
     day.expect(AFTER_HOURS, at="02:40")
     assert day.expect(AFTER_HOURS, Phase.END, at="03:15").reason["count"] == 3
     day.expect_nothing()

@@ -59,6 +59,12 @@ def test_a_sign_of_life_later_in_the_evening_is_told_at_once() -> None:
     day.at("19:20").sees(2).passes().expect_nothing()  # the same episode
 
 
+def test_who_comes_in_during_the_night_has_not_stayed_and_does_not_hide_who_has() -> None:
+    evening(went=3).at("18:30").counts(2).at("18:35").passes().at("23:00").expect_nothing()
+    day = evening().at("18:30").counts(1).at("18:35").leaves(1).at("18:40").passes()
+    day.expect(AFTER, at="18:40")
+
+
 def test_replayed_signs_and_a_visit_wake_nobody() -> None:
     evening().at("17:20").passes(flags=Flag.LATE).at("20:00").expect_nothing()
     day = evening()
