@@ -5,6 +5,7 @@ One decision: a text that is missing in either language stops the program from s
 
 import datetime
 import tomllib
+from collections import Counter
 from functools import lru_cache
 from importlib import resources
 from zoneinfo import ZoneInfo
@@ -17,11 +18,18 @@ MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 
 
 def load() -> dict[str, dict[str, str]]:
-    """Read both language files. Raises MissingText unless they have the same texts."""
-    texts = {}
+    """Read `zh.toml` and `en.toml`, and `<part>.zh.toml` and so on beside them. Raises MissingText unless they agree."""
+    texts: dict[str, dict[str, str]] = {}
+    files = sorted((resources.files("api.web") / "locale").iterdir(), key=lambda file: file.name)
     for lang in LANGUAGES:
-        data = tomllib.loads((resources.files("api.web") / "locale" / f"{lang}.toml").read_text("utf-8"))
-        texts[lang] = {f"{table}.{key}": text for table, entries in data.items() for key, text in entries.items()}
+        parts = [
+            tomllib.loads(f.read_text("utf-8")) for f in files if f.name == f"{lang}.toml" or f.name.endswith(f".{lang}.toml")
+        ]
+        named = [(f"{table}.{key}", text) for part in parts for table, entries in part.items() for key, text in entries.items()]
+        texts[lang] = dict(named)
+        if len(texts[lang]) < len(named):
+            twice = sorted(key for key, times in Counter(key for key, _ in named).items() if times > 1)
+            raise MissingText(f"texts in more than one file of {lang}: {', '.join(twice)}")
     odd = set(texts["zh"]) ^ set(texts["en"])
     if odd:
         raise MissingText(f"texts in only one of zh.toml and en.toml: {', '.join(sorted(odd))}")
