@@ -87,10 +87,8 @@ WHERE p.site = ANY(%(sites)s) GROUP BY p.id ORDER BY p.site, p.code
 
 -- name: service
 -- 服务人次 of the sites by service slot.
-SELECT p.site, r.slot_us, sum(r.served)::bigint AS served, sum(r.anonymous)::bigint AS anonymous, sum(r.staff)::bigint AS staff
-FROM rollup_service r JOIN place p ON p.id = r.place
-WHERE p.site = ANY(%(sites)s) AND r.slot_us >= %(from_us)s AND r.slot_us < %(to_us)s
-GROUP BY p.site, r.slot_us ORDER BY 1, 2
+SELECT site, slot_us, served, anonymous, staff FROM rollup_site_service
+WHERE site = ANY(%(sites)s) AND slot_us >= %(from_us)s AND slot_us < %(to_us)s ORDER BY 1, 2
 
 -- name: seen
 -- For how much of the period a site's gateways were receiving and not blind: the least of them. None where it has no devices.

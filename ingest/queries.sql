@@ -388,22 +388,37 @@ ON CONFLICT (place, hour_us) DO UPDATE SET
     changed = pg_current_xact_id()
 
 -- name: add_service
--- 服务人次: a known person once per place and service slot, every anonymous passage, staff and volunteers apart. The arrays
--- are distinct (place, person, quarter of an hour) with their passages; person 0 is anonymous.
+-- 服务人次: a known person once per service slot, every anonymous passage, staff and volunteers apart; per place, and once more per
+-- site, where someone who passes two terminals counts once. The arrays are distinct (place, person, quarter of an hour) with
+-- their passages; person 0 is anonymous.
 WITH came AS (
-    SELECT c.place, service_slot(c.t_us, s.zone) AS slot_us, c.person, sum(c.passages)::bigint AS passages
+    SELECT c.place, p.site, p.room = 'canteen' AS canteen, service_slot(c.t_us, s.zone) AS slot_us, c.person,
+           sum(c.passages)::bigint AS passages
     FROM unnest(%(place)s::int[], %(person)s::int[], %(t_us)s::bigint[], %(passages)s::bigint[]) AS c (place, person, t_us, passages)
     JOIN place p ON p.id = c.place JOIN site s ON s.id = p.site
-    GROUP BY c.place, slot_us, c.person),
+    GROUP BY c.place, p.site, p.room, slot_us, c.person),
 fresh AS (
     INSERT INTO served_person (place, slot_us, person)
     SELECT c.place, c.slot_us, c.person FROM came c JOIN person n ON n.id = c.person ORDER BY 1, 2, 3
     ON CONFLICT DO NOTHING RETURNING place, slot_us, person),
 counted AS (
-    SELECT f.place, f.slot_us, (n.role = 'resident')::int AS served, 0 AS anonymous, (n.role <> 'resident')::int AS staff
-    FROM fresh f JOIN person n ON n.id = f.person
+    SELECT f.place, c.site, f.slot_us, (n.role = 'resident')::int AS served, 0 AS anonymous, (n.role <> 'resident')::int AS staff,
+           (row_number() OVER (PARTITION BY c.site, f.slot_us, f.person ORDER BY f.place) = 1
+            AND NOT EXISTS (SELECT FROM place q JOIN served_person o ON o.place = q.id AND o.slot_us = f.slot_us AND o.person = f.person
+                            WHERE q.site = c.site))::int AS here,
+           (c.canteen AND row_number() OVER (PARTITION BY c.site, c.canteen, f.slot_us, f.person ORDER BY f.place) = 1
+            AND NOT EXISTS (SELECT FROM place q JOIN served_person o ON o.place = q.id AND o.slot_us = f.slot_us AND o.person = f.person
+                            WHERE q.site = c.site AND q.room = 'canteen'))::int AS meal
+    FROM fresh f JOIN came c ON c.place = f.place AND c.slot_us = f.slot_us AND c.person = f.person JOIN person n ON n.id = f.person
     UNION ALL
-    SELECT place, slot_us, passages, passages, 0 FROM came WHERE person = 0)
+    SELECT place, site, slot_us, passages, passages, 0, 1, canteen::int FROM came WHERE person = 0),
+of_sites AS (
+    INSERT INTO rollup_site_service (site, slot_us, served, anonymous, staff, meals)
+    SELECT site, slot_us, sum(served * here), sum(anonymous), sum(staff * here), sum(served * meal)
+    FROM counted GROUP BY site, slot_us ORDER BY 1, 2
+    ON CONFLICT (site, slot_us) DO UPDATE SET
+        served = rollup_site_service.served + EXCLUDED.served, anonymous = rollup_site_service.anonymous + EXCLUDED.anonymous,
+        staff = rollup_site_service.staff + EXCLUDED.staff, meals = rollup_site_service.meals + EXCLUDED.meals)
 INSERT INTO rollup_service (place, slot_us, served, anonymous, staff)
 SELECT place, slot_us, sum(served), sum(anonymous), sum(staff) FROM counted GROUP BY place, slot_us ORDER BY 1, 2
 ON CONFLICT (place, slot_us) DO UPDATE SET

@@ -159,12 +159,11 @@ async def test_service_is_told_by_day_and_slot_with_staff_apart(
     conn: psycopg.Connection[Any], maker: psycopg.AsyncConnection[Any]
 ) -> None:
     subscribe(conn, "service", "day", DAY_BEGIN_US)
-    columns = "place, slot_us, served, anonymous, staff"
-    row = f"INSERT INTO rollup_service ({columns}) SELECT id, %s, %s, %s, %s FROM place WHERE code = %s"
-    conn.execute(row, [DAY_BEGIN_US + 10 * HOUR_US, 9, 4, 2, "canteen"])
-    conn.execute(row, [DAY_BEGIN_US + 10 * HOUR_US, 1, 0, 0, "nap"])
-    conn.execute(row, [DAY_BEGIN_US + 15 * HOUR_US, 2, 2, 0, "canteen"])
-    conn.execute(row, [DAY_BEGIN_US + DAY_US, 50, 50, 0, "canteen"])  # the next day's
+    columns = "site, slot_us, served, anonymous, staff"
+    row = f"INSERT INTO rollup_site_service ({columns}) SELECT site, %s, %s, %s, %s FROM place WHERE code = 'canteen'"
+    conn.execute(row, [DAY_BEGIN_US + 10 * HOUR_US, 10, 4, 2])
+    conn.execute(row, [DAY_BEGIN_US + 15 * HOUR_US, 2, 2, 0])
+    conn.execute(row, [DAY_BEGIN_US + DAY_US, 50, 50, 0])  # the next day's
     await settle(maker, DAY_BEGIN_US + DAY_US + GRACE_US)
     (told,) = newest(conn).values()
     assert (told["served"], told["anonymous"], told["staff"]) == (12, 6, 2)

@@ -2,6 +2,7 @@
 
 import random
 from collections import defaultdict
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -76,6 +77,34 @@ def test_service_is_counted_once_per_person_and_slot_whatever_the_order(
     place = people["place:HC01/canteen"]
     rows = conn.execute("SELECT slot_us, served, anonymous, staff FROM rollup_service WHERE place = %s", [place]).fetchall()
     assert {row[0]: row[1:] for row in rows} == expected(events)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_who_passes_two_terminals_of_a_site_is_counted_once_there_and_at_each_of_them(
+    conn: Conn, dsn: str, people: dict[str, int], seed: int
+) -> None:
+    rows = town_rows()
+    other = rows["devices"][2] | {"identity": "face/5500002", "place": "HC01/hall", "assessment": "PIA-2026-08"}
+    hall = {"site": "HC01", "code": "hall", "name": "大厅", "room": "hall"}
+    register.load(conn, rows | {"places": [*rows["places"], hall], "devices": [*rows["devices"], other]}, NOW_US)
+    chance = random.Random(seed)
+    events = [
+        replace(
+            passage(DAY_US + chance.randrange(26 * HOUR_US), key, chance.choice([TOKEN, STAFF, OTHER, None])),
+            device=chance.choice(["face/5500001", "face/5500002"]),
+        )
+        for key in range(60)
+    ]
+    chance.shuffle(events)
+    sender = Sender(since_us=DAY_US)
+    with store(dsn) as s:
+        for start in range(0, 60, 7):
+            s.take(sender.frame(*events[start : start + 7]))
+    query = "SELECT slot_us, served, anonymous, staff, meals FROM rollup_site_service WHERE site = %s"
+    found = {row[0]: row[1:] for row in conn.execute(query, [people["site:HC01"]]).fetchall()}
+    assert {at: figures[:3] for at, figures in found.items()} == expected(events)
+    canteen = expected([e for e in events if e.device == "face/5500001"])
+    assert {at: figures[3] for at, figures in found.items()} == {at: canteen.get(at, (0,))[0] for at in found}
 
 
 def test_erasing_a_person_leaves_the_counts(conn: Conn, dsn: str, people: dict[str, int]) -> None:
