@@ -52,25 +52,50 @@ async def actor(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
     return _with_scope(who, "act")
 
 
+async def registrar(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
+    """May edit sites, places, devices, hours and rules of their part. Raises NotAllowed."""
+    return _with_scope(_with_role(who, "admin", "staff"), "act")
+
+
+async def people(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
+    """May read and edit persons and consent of their part. Raises NotAllowed."""
+    return _with_scope(_with_role(who, "admin", "staff"), "act")
+
+
+async def installer(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
+    """May claim, swap, walk-test and accept devices of their part. Raises NotAllowed."""
+    return _with_scope(_with_role(who, "admin", "staff"), "act")
+
+
+async def reporter(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
+    """May read reports, exports and evidence of their part. Raises NotAllowed."""
+    return _with_scope(_with_role(who, "admin", "staff"), "read")
+
+
+async def auditor(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
+    """May read the audit log of their part. Raises NotAllowed."""
+    return _with_scope(_with_role(who, "admin"), "read")
+
+
 async def administrator(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
-    """Sees everything. Raises NotAllowed for everyone else."""
-    if who.role != "admin":
-        raise NotAllowed("only an administrator may look at this")
-    return _with_scope(who, "read")
+    """Says who may sign in, and sees everything. Raises NotAllowed for everyone else."""
+    return _with_scope(_with_role(who, "admin"), "read")
 
 
 async def operator(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
     """Says how the system works for everyone: who is on duty, for one. Raises NotAllowed for everyone else."""
-    if who.role != "admin":
-        raise NotAllowed("only an administrator may change this")
-    return _with_scope(who, "act")
+    return _with_scope(_with_role(who, "admin"), "act")
 
 
 async def scraper(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
     """Reads the figures of the whole system. Raises NotAllowed for everyone else."""
-    if who.role != "admin":
-        raise NotAllowed("only an administrator's token may read this")
-    return _with_scope(who, "metrics")
+    return _with_scope(_with_role(who, "admin"), "metrics")
+
+
+def _with_role(who: Principal, *roles: str) -> Principal:
+    if who.role not in roles:
+        raise NotAllowed("your role does not include this; ask an administrator")
+    return who
 
 
 def _with_scope(who: Principal, scope: str) -> Principal:
@@ -81,12 +106,17 @@ def _with_scope(who: Principal, scope: str) -> Principal:
 
 Reader = Annotated[Principal, Depends(reader)]
 Actor = Annotated[Principal, Depends(actor)]
+Registrar = Annotated[Principal, Depends(registrar)]
+People = Annotated[Principal, Depends(people)]
+Installer = Annotated[Principal, Depends(installer)]
+Reporter = Annotated[Principal, Depends(reporter)]
+Auditor = Annotated[Principal, Depends(auditor)]
 Administrator = Annotated[Principal, Depends(administrator)]
 Operator = Annotated[Principal, Depends(operator)]
 Scraper = Annotated[Principal, Depends(scraper)]
 OPEN = [Depends(anyone)]
 
-PERMISSIONS = (anyone, reader, actor, administrator, operator, scraper)
+PERMISSIONS = (anyone, reader, actor, registrar, people, installer, reporter, auditor, administrator, operator, scraper)
 
 
 def declared(route: BaseRoute) -> list[str]:
