@@ -62,4 +62,4 @@ END $$;
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON correction FOR EACH STATEMENT EXECUTE FUNCTION append_only();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON acceptance FOR EACH STATEMENT EXECUTE FUNCTION append_only();
 
-CREATE INDEX alert_site_detected ON alert (site, detected_us);
+CREATE INDEX alert_site_begin ON alert (site, begin_us);
