@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from analytics import occupancy
 from analytics.recent import remember
-from analytics.state import NEVER, Memory
+from analytics.state import NEVER, Memory, grouped, put
 from analytics.town import Town
 from analytics.watch import is_activity
 from gateway.events import Flag, Kind
@@ -21,7 +21,7 @@ def take(memory: Memory, town: Town, rows: Rows) -> int:
     """Take rows (dtype ROW, in order of time). Returns the least deadline of the devices that were heard."""
     sites = memory.sites
     active = is_activity(rows)
-    seen = rows if active.all() else rows[active]
+    seen = rows if active.all() else rows.compress(active)
     _put_latest(sites["last_event"], rows["s"], rows["t_us"])
     _put_latest(sites["last_act"], seen["s"], seen["t_us"])
     due = _hear(memory.devices, rows, active)
@@ -44,11 +44,11 @@ def _hear(devices: Rows, rows: Rows, active: NDArray[np.bool_]) -> int:
     known &= active
     acted[d[known]] = t[known]
     here = np.flatnonzero(heard)
-    mine = devices[here]
+    mine = devices.take(here)
     mine["heard"], mine["act"] = np.maximum(mine["heard"], heard[here]), np.maximum(mine["act"], acted[here])
     mine["link_off"] = 0
     mine["due"] = np.maximum(mine["heard"], mine["mounted"]) + mine["patience"]
-    devices[here] = mine
+    put(devices, here, mine)
     return int(mine["due"].min(initial=NEVER))
 
 
@@ -58,7 +58,7 @@ def _doors(devices: Rows, rows: Rows) -> None:
     n = n[rows["t_us"][n] >= devices["door_seen"][rows["d"][n]]]
     if not len(n):
         return
-    n = n[np.argsort(rows["d"][n], kind="stable")]
+    n = n[grouped(rows["d"][n], len(devices))]
     d, t, state = rows["d"][n].astype(np.int64), rows["t_us"][n], (rows["a"][n] == 1).astype(np.int8)
     first = np.r_[True, d[1:] != d[:-1]]
     before = np.where(first, devices["door"][d], np.r_[np.int8(0), state[:-1]])

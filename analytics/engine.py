@@ -21,7 +21,7 @@ from analytics.recent import remember
 from analytics.rules import GAP_US
 from analytics.sight import Gap, View
 from analytics.signals import SIGNALS
-from analytics.state import NEVER, ROW, Memory, dump, load
+from analytics.state import NEVER, ROW, Memory, dump, joined, load
 from analytics.status import SiteStatus, site_status
 from analytics.town import Site, Town, compile_town
 from analytics.watch import Watch, is_activity, is_presence
@@ -279,11 +279,11 @@ class Shard:
         sites = self.memory.sites
         clocks = self._clocks()
         if touched and self.memory.waiting:  # clocks move with coverage and liveness only
-            rows = np.concatenate([*self.memory.waiting, rows])
+            rows = joined([*self.memory.waiting, rows])
             self.memory.waiting.clear()
         ready = rows["t_us"] <= np.where(sites["started"] == NEVER, -NEVER, clocks)[rows["s"]]
         if not ready.all():
-            self.memory.waiting.append(rows[~ready])
+            self.memory.waiting.append(rows.compress(~ready))
         rows = _in_order(_only(rows, ready))
         found: list[Finding] = []
         at = 0
@@ -315,12 +315,12 @@ class Shard:
         moved[rows["s"]] = True
         self.changed.update(np.flatnonzero(moved).tolist())
         single = slow[rows["s"]]
-        crowd, singles = _only(rows, ~single), rows[single]
+        crowd, singles = _only(rows, ~single), rows.compress(single)
         if len(crowd):
             self._due = min(self._due, calm.take(self.memory, self.town, crowd))
         np.copyto(sites["clock"], clocks, where=~slow)
         found = residents.observe(self.shard, self.memory, self.town, rows)
-        remember(self.memory, singles[is_activity(singles)])
+        remember(self.memory, singles.compress(is_activity(singles)))
         self._swept |= bool(slow.any())
         for row in np.flatnonzero(slow).tolist():
             mine = singles[singles["s"] == row]
@@ -382,14 +382,14 @@ def _piece(view: View, gap: Gap) -> tuple[int, int]:
 
 
 def _only(rows: Rows, mask: NDArray[np.bool_]) -> Rows:
-    return rows if mask.all() else rows[mask]
+    return rows if mask.all() else rows.compress(mask)
 
 
 def _in_order(rows: Rows) -> Rows:
     """Sort by time; at the same time by device, and those of one device as they are."""
     t, device = rows["t_us"], rows["device"]
     if not ((t[1:] > t[:-1]) | (t[1:] == t[:-1]) & (device[1:] >= device[:-1])).all():
-        rows = rows[np.lexsort((device, t))]
+        rows = rows.take(np.lexsort((device, t)))
     return rows
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from analytics.book import Book
 from analytics.findings import Finding, Phase, Rule, Severity, SubjectKind
 from analytics.quarters import QUARTER_US
-from analytics.state import Memory, Record, Table
+from analytics.state import Memory, Record, Table, put
 from analytics.town import Town
 
 STREAK = np.dtype([("id", "i4"), ("since", "i4"), ("on", "u1"), ("raised", "?")])
@@ -70,7 +70,7 @@ class Episodes:
         say(n, since_us) makes the words for `rows[n]`, or None to say nothing yet.
         """
         table = self.memory.tables[f"streak.{rule}"]
-        mine = table[rows]
+        mine = table.take(rows)
         if not (on | off & (mine["on"] > 0)).any():
             return
         fresh = on & (mine["on"] == 0)
@@ -79,7 +79,7 @@ class Episodes:
             on, np.minimum(mine["on"].astype(np.int64) + 1, 255), np.where(off & ~mine["raised"], 0, mine["on"])
         )
         begins = on & ~mine["raised"] & (mine["on"] >= begin_after)
-        table[rows] = mine
+        put(table, rows, mine)
         patience = np.broadcast_to(end_after, len(rows))
         for n in np.flatnonzero(mine["raised"] & (on | off)).tolist():
             self._go_on(rule, kind, int(rows[n]), bool(on[n]), int(patience[n]))

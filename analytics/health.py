@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from analytics.episodes import Episodes, Saying, streaks
 from analytics.findings import Rule, Severity, SubjectKind
 from analytics.quarters import Quarter
-from analytics.state import COUNTER, DOOR, TERMINAL, Table
+from analytics.state import COUNTER, DOOR, TERMINAL, Table, put
 
 DEVICE = SubjectKind.DEVICE
 
@@ -66,7 +66,7 @@ def close(q: Quarter, episodes: Episodes) -> None:
     if not len(d):
         return
     site = q.memory.devices["site"][d]
-    tally = q.tally[d]
+    tally = q.tally.take(d)
     active = tally["edges"] + tally["came_in"] + tally["went_out"] + tally["passages"] > 0
     busy = np.bincount(site, active & ~_chattering(q, d, site), len(q.memory.sites))[site] - active > 0
     judged = busy & q.sees[d] & q.is_open[site] & ~q.excused[site]
@@ -85,7 +85,7 @@ def close(q: Quarter, episodes: Episodes) -> None:
 def _habit(q: Quarter, d: ROWS, judged: MASK, active: MASK) -> None:
     """Learn from busy quarters; a run without the sensor is learned when it ends."""
     health = q.memory.tables[HEALTH.name]
-    mine = health[d]
+    mine = health.take(d)
     seen = judged & active
     forget = FORGET ** (mine["run"] + 1.0)
     mine["hits"] = np.where(seen, mine["hits"] * forget + 1, mine["hits"])
@@ -97,12 +97,12 @@ def _habit(q: Quarter, d: ROWS, judged: MASK, active: MASK) -> None:
     mine["run"][missed & (mine["run"] < MOST)] += 1
     mine["quiet_today"] |= missed
     mine["active_today"] |= seen
-    health[d] = mine
+    put(health, d, mine)
 
 
 def _missing(q: Quarter, episodes: Episodes, d: ROWS, site: ROWS, active: MASK) -> None:
     """Doors that are stuck and terminals that are silent, while others are busy."""
-    mine = q.memory.tables[HEALTH.name][d]
+    mine = q.memory.tables[HEALTH.name].take(d)
     habit = mine["hits"] / (mine["hits"] + mine["misses"] + PRIOR_MISSES)
     daily = mine["hit_days"] / (mine["hit_days"] + mine["miss_days"] + PRIOR_DAYS)
     unlikely = (mine["run"] * np.log1p(-habit) < np.log(IMPROBABLE)) & (mine["days"] * np.log1p(-daily) < np.log(IMPROBABLE_DAYS))
@@ -138,14 +138,14 @@ def _flapping(q: Quarter, episodes: Episodes, d: ROWS, site: ROWS) -> None:
 
 def _chattering(q: Quarter, d: ROWS, site: ROWS) -> MASK:
     """Tell which contacts changed more often than the people that others saw could have moved them."""
-    tally = q.tally[d]
+    tally = q.tally.take(d)
     people = np.bincount(site, tally["came_in"] + tally["went_out"] + tally["passages"], len(q.memory.sites))[site]
     many: MASK = tally["edges"] >= q.town.setting(Rule.FLAPPING, "edges")[site]
     return many & (tally["edges"] > 4 * people)
 
 
 def _times(q: Quarter, episodes: Episodes, d: ROWS, site: ROWS, last: MASK) -> None:
-    mine = q.memory.tables[HEALTH.name][d]
+    mine = q.memory.tables[HEALTH.name].take(d)
     on = mine["odd_today"] >= q.town.setting(Rule.CLOCK_WRONG, "messages")[site]
     off = last & mine["heard_today"] & (mine["odd_today"] == 0)
 
@@ -167,13 +167,13 @@ def _mismatch(q: Quarter, episodes: Episodes, c: ROWS) -> None:
     """Compare ins and outs of past days of counters `c`, where they do not match at the site as a whole either."""
     health, sites = q.memory.tables[HEALTH.name], len(q.memory.sites)
     its = q.memory.devices["site"][c]
-    mine, days = health[c], q.town.setting(Rule.COUNT_MISMATCH, "days")[its]
+    mine, days = health.take(c), q.town.setting(Rule.COUNT_MISMATCH, "days")[its]
     learn = (mine["in_today"] + mine["out_today"] > 0) & ~q.excused[its]
     keep = np.where(learn, 1 - 1 / days, 1)
     mine["in_sum"] = mine["in_sum"] * keep + np.where(learn, mine["in_today"], 0)
     mine["out_sum"] = mine["out_sum"] * keep + np.where(learn, mine["out_today"], 0)
     mine["counted_days"][learn & (mine["counted_days"] < 255)] += 1
-    health[c] = mine
+    put(health, c, mine)
     share = q.town.setting(Rule.COUNT_MISMATCH, "share")[its]
     ins, outs = mine["in_sum"].astype(np.float64), mine["out_sum"].astype(np.float64)
     own = (ins - outs) / np.maximum(ins + outs, 1)
@@ -192,7 +192,7 @@ def _mismatch(q: Quarter, episodes: Episodes, c: ROWS) -> None:
 
 def _end_day(health: NDArray[np.void], d: ROWS) -> None:
     """Learn of a day with the sensor, and of those before it without; a run of days is told by `days`."""
-    mine = health[d]
+    mine = health.take(d)
     hit, missed = mine["active_today"], mine["quiet_today"] & ~mine["active_today"]
     forget = FORGET_DAYS ** (mine["days"] + 1.0)
     mine["hit_days"] = np.where(hit, mine["hit_days"] * forget + 1, mine["hit_days"])
@@ -201,7 +201,7 @@ def _end_day(health: NDArray[np.void], d: ROWS) -> None:
     mine["days"] += missed & (mine["days"] < 255)
     for name in ("quiet_today", "active_today", "heard_today", "in_today", "out_today", "odd_today"):
         mine[name] = 0
-    health[d] = mine
+    put(health, d, mine)
 
 
 def _say(q: Quarter, row: int, reason: dict[str, Any], since_us: int = 0) -> Saying:

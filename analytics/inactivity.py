@@ -140,7 +140,7 @@ def _sensors(q: Quarter) -> tuple[Mask, Mask, Mask]:
     """Tell of each site of the shard: someone was active; it has sensors; one of them proves nothing about the quarter."""
     n = len(q.memory.sites)
     devices = q.devices[q.town.family[q.devices] >= 0]
-    site, said = q.memory.devices["site"][devices], q.tally[devices]
+    site, said = q.memory.devices["site"][devices], q.tally.take(devices)
     acted = (said["edges"] > 0) | (said["came_in"] + said["went_out"] > 0) | (said["passages"] > 0)
     return tuple(np.bincount(site[mask], minlength=n) > 0 for mask in (acted, acted | True, ~q.sees[devices]))  # type: ignore[return-value]
 

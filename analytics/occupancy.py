@@ -21,7 +21,7 @@ from analytics.book import Book
 from analytics.episodes import Episodes
 from analytics.findings import Rule, SubjectKind
 from analytics.quarters import QUARTER_US, Quarter
-from analytics.state import NEVER, Memory, Table
+from analytics.state import NEVER, Memory, Table, grouped, put
 from analytics.town import Town
 from gateway.events import Flag, Kind
 
@@ -80,7 +80,7 @@ def take(memory: Memory, town: Town, rows: Rows) -> None:
     mine = np.flatnonzero(counted | seen)
     if not len(mine):
         return
-    mine = mine[np.argsort(s[mine], kind="stable")]
+    mine = mine[grouped(s[mine], len(table))]
     s, counted, seen = s[mine], counted[mine], seen[mine]
     came, left = (np.where(counted, rows[name][mine], 0).astype(np.int64) for name in ("d_in", "d_out"))
     first = np.flatnonzero(np.r_[True, s[1:] != s[:-1]])
@@ -158,20 +158,20 @@ def close(q: Quarter, episodes: Episodes) -> None:
     sites, table = q.sites, q.memory.tables[OCCUPANCY.name]
     n = len(q.memory.sites)
     d = q.devices
-    site, tally = q.memory.devices["site"][d], q.tally[d]
+    site, tally = q.memory.devices["site"][d], q.tally.take(d)
     sensor = q.town.family[d] >= 0
     active = tally["edges"] + tally["came_in"] + tally["went_out"] + tally["passages"] > 0
     moved = np.bincount(site, active, n)[sites] > 0
     hidden = np.bincount(site, sensor & ~q.sees[d], n)[sites] > 0
     uncounted = np.bincount(site, q.town.gate_counter[d] & ~q.sees[d], n)[sites] > 0
-    mine = table[sites]
+    mine = table.take(sites)
     mine["unsure"] = np.where(uncounted, np.minimum(mine["unsure"], q.from_us), mine["unsure"])
     mine["odd"] |= q.excused[sites]
     quiet = ~moved & ~hidden & (mine["last_sign"] <= q.to_us - EMPTY * QUARTER_US)
     may = ~q.is_open[sites] | (q.slot[sites] < SMALL_HOURS)
     run = np.where(quiet, np.minimum(mine["quiet"].astype(np.int64) + 1, 255), mine["quiet"])
     mine["quiet"] = np.where(may & ~moved, run, 0)
-    table[sites] = mine
+    put(table, sites, mine)
     unsure = mine["unsure"] < NEVER
     used = (mine["inside"] != 0) | (mine["ins"] + mine["outs"] > 0) | unsure | mine["odd"]
     proven = quiet & may & (mine["quiet"] >= EMPTY) & used

@@ -73,7 +73,7 @@ class Quarter:
 def count(memory: Memory, rows: NDArray[np.void]) -> None:
     """Add rows (dtype ROW, of quarters that are not closed) to the tallies."""
     known = rows["d"] >= 0
-    rows = rows if known.all() else rows[known]
+    rows = rows if known.all() else rows.compress(known)
     tally = memory.tables[TALLY.name]
     d, kind = rows["d"].astype(np.int64), rows["kind"]
     if not len(rows):
@@ -82,14 +82,14 @@ def count(memory: Memory, rows: NDArray[np.void]) -> None:
     passage = kind == PASSAGE
     stranger = passage & (rows["a"] == STRANGER)
     odd = (rows["flags"] & ODD) != 0
-    tally["messages"] += np.bincount(d, minlength=len(tally))
-    opens = edge & (rows["a"] == 1)
+    once, opens = np.ones(len(rows), np.int32), edge & (rows["a"] == 1)
+    np.add.at(tally["messages"], d, once)  # of the tally's own type: else numpy adds one by one, fifty times slower
     for name, of in (("edges", edge), ("opens", opens), ("passages", passage), ("strangers", stranger), ("odd_times", odd)):
-        if of.any():
-            tally[name] += np.bincount(d[of], minlength=len(tally))
+        some = np.flatnonzero(of)
+        np.add.at(tally[name], d[some], once[: len(some)])
     for name, people in (("came_in", rows["d_in"]), ("went_out", rows["d_out"])):
         some = np.flatnonzero(people)
-        tally[name] += np.bincount(d[some], people[some], len(tally)).astype(np.int32)
+        np.add.at(tally[name], d[some], people[some])
 
 
 def ends(before: NDArray[np.int64], after: NDArray[np.int64]) -> list[int]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.findings import SubjectKind
-from analytics.state import Memory, Table
+from analytics.state import Memory, Table, grouped, put
 from gateway.events import Kind
 
 KEPT = 8
@@ -27,9 +27,8 @@ def remember(memory: Memory, rows: NDArray[np.void]) -> None:
         return
     table, fresh = memory.tables[RECENT.name], _events(rows)
     known = table["events"]
-    site = rows["s"].astype(np.int16 if len(table) < 2**15 else np.int32)  # numpy sorts short integers by radix
-    order = np.argsort(site, kind="stable")
-    s = site[order].astype(np.int64)
+    order = grouped(rows["s"], len(table))
+    s = rows["s"][order].astype(np.int64)
     first = np.flatnonzero(np.r_[True, s[1:] != s[:-1]])
     here, count = s[first], np.diff(np.r_[first, len(s)])
     oldest = table["next"][here].astype(np.int64)
@@ -40,7 +39,7 @@ def remember(memory: Memory, rows: NDArray[np.void]) -> None:
     rank = np.arange(len(s)) - np.repeat(first, count)
     stays = rank >= np.repeat(count - KEPT, count)
     place = (np.repeat(oldest, count) + rank) % KEPT
-    known[s[stays], place[stays]] = fresh[order[stays]]
+    put(known, (s[stays], place[stays]), fresh.take(order[stays]))
     table["next"][here] = oldest = (oldest + count) % KEPT
     for n, events in zip(late.tolist(), merged, strict=True):
         known[here[n], (oldest[n] + TURN) % KEPT] = events

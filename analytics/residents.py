@@ -20,7 +20,7 @@ from analytics.episodes import Episodes
 from analytics.findings import Finding, Phase, Rule, Severity, SubjectKind
 from analytics.people import People
 from analytics.quarters import QUARTER_US, Quarter
-from analytics.state import NEVER, Memory, Record, Table
+from analytics.state import NEVER, Memory, Record, Table, put
 from analytics.town import Town
 from gateway.clock import DAY_US, HOUR_US
 from gateway.events import Kind
@@ -149,7 +149,7 @@ def _clocks(q: Quarter, who: Ints) -> Ints:
 def _decide(q: Quarter, episodes: Episodes, who: Ints) -> None:
     """Decide the day after the last one decided, for people in these rows."""
     people, table = q.town.people, q.memory.tables[RESIDENTS.name]
-    rows = table[who]
+    rows = table.take(who)
     day = rows["day"].astype(np.int64) + 1
     hit = rows["back"][:, 0] != NEVER
     for p in who[hit & rows["said"]].tolist():
@@ -164,7 +164,7 @@ def _decide(q: Quarter, episodes: Episodes, who: Ints) -> None:
     rows["missed"][~hit] = rows["missed"][~hit] << ONE | missed[~hit]
     rows["day"] = day
     rows["back"] = _next(people, who, day, rows["back"])
-    table[who] = rows
+    put(table, who, rows)
     decided = people.begins(who, day + 1) + MORNING_US
     asked = missed & (rows["back"].min(1) > decided)
     grade = np.zeros(len(who), np.int64)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics.state import put
 from gateway.clock import MINUTE_US
 
 QUARTER_US = 15 * MINUTE_US
@@ -83,7 +84,7 @@ def kind_after(day_type: Ints) -> Ints:
 def learn(model: NDArray[np.void], rows: Ints, mode: Ints, kind: Ints, slot: Ints, age: Ints, active: NDArray[np.bool_]) -> None:
     """Learn from one quarter each of `rows` (all different): whether silence of `age` quarters ended in it."""
     hour, at = slot // 4, _class(age)
-    mine = model[rows]
+    mine = model.take(rows)
     n = np.arange(len(rows))
     chance = chances(mine["tried"][n, mode], mine["woke"][n, mode], mode)[n, kind, hour]
     factor = _factors(mine, mode)[n, at]
@@ -93,8 +94,7 @@ def learn(model: NDArray[np.void], rows: Ints, mode: Ints, kind: Ints, slot: Int
     cell, kept = (n, mode, kind, hour), np.exp(-1 / (4 * KEPT_DAYS))
     mine["tried"][cell] = kept * mine["tried"][cell] + factor
     mine["woke"][cell] = kept * mine["woke"][cell] + active
-    for name in ("tried", "woke", "observed", "expected"):
-        model[name][rows] = mine[name]
+    put(model, rows, mine)
 
 
 def chances(tried: NDArray[np.float32], woke: NDArray[np.float32], mode: Ints) -> Floats:

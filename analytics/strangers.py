@@ -11,7 +11,7 @@ from analytics.calendars import SATURDAY
 from analytics.episodes import Episodes, Saying, streaks
 from analytics.findings import Rule, Severity, SubjectKind
 from analytics.quarters import QUARTER_US, Quarter
-from analytics.state import TERMINAL, Table
+from analytics.state import TERMINAL, Table, put
 
 SITE = SubjectKind.SITE
 BLOCK = 12
@@ -49,7 +49,7 @@ def close(q: Quarter, episodes: Episodes) -> None:
     if not len(s):
         return
     table, d = q.memory.tables[STRANGERS.name], q.devices
-    site, mine = q.memory.devices["site"][d], table[s]
+    site, mine = q.memory.devices["site"][d], table.take(s)
     came = np.bincount(site, q.tally["strangers"][d], n)[s].astype(np.int64)
     people = mine["recent"].sum(axis=1, dtype=np.int64) + came
     at = np.arange(len(s)), (q.day_type[s] >= SATURDAY).astype(np.int64), q.slot[s].astype(np.int64) // BLOCK
@@ -73,7 +73,7 @@ def close(q: Quarter, episodes: Episodes) -> None:
         if record is not None and people[k] >= GROWN * record.reason["people"]:
             episodes.again(record, record.severity, record.reason | say(k, 0).reason)
     _learn(q, mine, came, limit, at)
-    table[s] = mine
+    put(table, s, mine)
 
 
 def _learn(q: Quarter, mine: NDArray[np.void], came: Ints, limit: NDArray[np.float64], at: tuple[Ints, Ints, Ints]) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from analytics.findings import SubjectKind
 from analytics.people import People
 from analytics.quarters import QUARTER_US, Quarter
-from analytics.state import Memory, Table
+from analytics.state import Memory, Table, put
 from analytics.town import Town
 from gateway.clock import DAY_US
 
@@ -53,7 +53,7 @@ def watch(q: Quarter) -> None:
     if not len(over):
         return
     today = q.to_us + q.town.people.site_shift[q.memory.devices["site"][over]]
-    rows, day = table[over], today // DAY_US - 1
+    rows, day = table.take(over), today // DAY_US - 1
     gap = np.where(rows["day"] > 0, day - rows["day"], KEPT)
     sites = [q.town.by_row[site] for site in q.memory.devices["site"][over].tolist()]
     share = np.array([site.rules.resident_absent.seeing for site in sites])
@@ -62,7 +62,7 @@ def watch(q: Quarter) -> None:
     for name, now in (("lit", was_open & seeing), ("dark", was_open & ~seeing)):
         rows[name] = _later(rows[name], gap) | now
     rows["day"], rows["open"], rows["seen"], rows["excused"] = day, 0, 0, 0
-    table[over] = rows
+    put(table, over, rows)
 
 
 def _later(bits: NDArray[np.uint64], days: Ints) -> NDArray[np.uint64]:
