@@ -13,7 +13,6 @@ no files, no loops, no code. What the field allow-list does not name is gone bef
     form: true                                   # sent as a form instead of JSON
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +27,7 @@ import yaml
 from jmespath import exceptions, functions
 
 from api.errors import ApiError
+from gateway.plain import Plain
 
 MAX_TEXT = 64 * 1024
 MAX_BODY = 64 * 1024
@@ -35,21 +35,6 @@ BEIJING = ZoneInfo("Asia/Shanghai")
 TABLES = ("site", "region", "class")
 """What an endpoint's own table of codes can name, for every body that it is sent."""
 Codes = dict[str, dict[str, Any]]
-
-
-class Plain(yaml.SafeLoader):
-    """YAML whose plain words are text unless JSON would read them as something else: `no`, `on`, `012` and dates stay text."""
-
-    yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012 - as its base declares it
-
-
-for _tag, _pattern, _first in (
-    ("bool", r"true|false", "tf"),
-    ("null", r"null|~|", ["n", "~", ""]),
-    ("int", r"-?(?:0|[1-9]\d*)", "-0123456789"),
-    ("float", r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?", "-0123456789"),
-):
-    Plain.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), list(_first))
 
 
 class BadMapping(ApiError):

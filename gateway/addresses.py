@@ -2,7 +2,7 @@
 
 One decision: most devices can be given a URL and nothing else, so the URL is the credential and says who is speaking.
 ZKTeco terminals can be given a host and a port only; those are known by the serial number in their query, and only where
-the listener is not open to the internet.
+the listener is not open to the internet. What was set up for ThingsBoard keeps its token and ThingsBoard's paths.
 """
 
 import os
@@ -16,8 +16,10 @@ import msgspec
 from gateway.codecs.request import NAME
 
 _PATH = re.compile(r"/d/([A-Za-z0-9_-]{20,64})(/.*)?")
+_API_PATH = re.compile(r"/api/v1/([A-Za-z0-9_-]{12,64})(/.*)?")
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{12,64}")
 _SERIAL_PATH = re.compile(r"(?:/iclock)+/[a-z]{1,20}(?:\.aspx)?")
-SERIAL_FAMILY = "zk"
+SERIAL_FAMILY, TOKEN_FAMILY = "zk", "tb"
 TOKEN_BYTES = 18
 
 
@@ -37,7 +39,7 @@ class Address:
     @property
     def path(self) -> str:
         """The path to set up in the device."""
-        return f"/d/{self.token}"
+        return f"/api/v1/{self.token}" if self.family == TOKEN_FAMILY else f"/d/{self.token}"
 
 
 _lists = msgspec.json.Decoder(list[Address])
@@ -68,12 +70,21 @@ class Addresses:
             raise AddressError(f"{self._file} cannot be read ({type(e).__name__}); repair it or add the devices again") from e
         self._seen = (found.st_mtime_ns, found.st_ino)
 
-    def add(self, family: str, name: str) -> Address:
-        """Give a device an address, a new one where it had one; the old one ends and a block is lifted."""
+    def add(self, family: str, name: str, token: str = "") -> Address:
+        """Give a device an address, a new one where it had one; the old one ends and a block is lifted.
+
+        token: what a ThingsBoard device has already; others get a random one. Raises AddressError.
+        """
         if not NAME.fullmatch(name) or set(name) == {"."}:
             raise AddressError(f"a device's name has 1 to 64 letters, digits, '-', '_' or '.', got {name!r}")
+        if token and (family != TOKEN_FAMILY or not _TOKEN.fullmatch(token)):
+            raise AddressError(
+                "a token is given to family tb only: 12 to 64 letters, digits, '-' or '_' (whoever guesses it speaks)"
+            )
         self.reload()
-        address = Address(token=secrets.token_urlsafe(TOKEN_BYTES), family=family, name=name)
+        if token and any(a.token == token and (a.family, a.name) != (family, name) for a in self._all):
+            raise AddressError("another device has that token; in ThingsBoard each device has its own")
+        address = Address(token=token or secrets.token_urlsafe(TOKEN_BYTES), family=family, name=name)
         self._write([a for a in self._all if (a.family, a.name) != (family, name)] + [address])
         return address
 
@@ -85,9 +96,9 @@ class Addresses:
     def find(self, path: str, serial: str, *, by_serial: bool) -> tuple[Address, str] | None:
         """Return whose path that is, and the device's own part of it; by_serial: also without a token."""
         self.reload()
-        if match := _PATH.fullmatch(path):
+        if match := _PATH.fullmatch(path) or _API_PATH.fullmatch(path):
             found = self._by_token.get(match[1])
-            return (found, match[2] or "/") if found else None
+            return (found, match[2] or "/") if found and path.startswith(found.path) else None
         if by_serial and _SERIAL_PATH.fullmatch(path):
             known = next((a for a in self._all if (a.family, a.name) == (SERIAL_FAMILY, serial)), None)
             return (known, path.removesuffix(".aspx")) if known else None

@@ -8,17 +8,21 @@ from gateway.codecs.face_http import FaceSubscribe
 from gateway.codecs.ha03 import Ha03
 from gateway.codecs.hikaccess import HikAccess
 from gateway.codecs.hikcount import HikCount
+from gateway.codecs.mapped import Mapped
+from gateway.codecs.mapping import DEVICE_LEVEL, BadMapping, MappingFile
 from gateway.codecs.milesight_push import MilesightPush
+from gateway.codecs.thingsboard import ThingsBoard
 from gateway.codecs.zigbee2mqtt import Zigbee2Mqtt
 from gateway.codecs.zk import ZkPush
 
-HTTP_FAMILIES = ("milesight", "hikcount", "hikaccess", "face", "ha03", "zk", "dahua")
+HTTP_FAMILIES = ("milesight", "hikcount", "hikaccess", "face", "ha03", "zk", "dahua", "tb")
 """Families whose devices post; each needs an address (`smartcare gateway device`)."""
 
 
-def codecs(zone: str = "Asia/Shanghai") -> tuple[Codec, ...]:
-    """Return one codec per family; zone: IANA zone of devices that say a local time without one."""
-    return (
+def codecs(zone: str = "Asia/Shanghai", mapping: MappingFile | None = None) -> tuple[Codec, ...]:
+    """Return one codec per family; zone: IANA zone of devices that say a local time without one. Raises BadMapping."""
+    mapping = mapping or MappingFile()
+    ours: tuple[Codec, ...] = (
         Zigbee2Mqtt(),
         ChirpStack(),
         FaceTerminal(zone),
@@ -29,4 +33,14 @@ def codecs(zone: str = "Asia/Shanghai") -> tuple[Codec, ...]:
         Ha03(zone),
         ZkPush(zone),
         Dahua(zone),
+        ThingsBoard(mapping, zone),
     )
+    for family in mapping.families:
+        sample = family.topic.replace(DEVICE_LEVEL, "x").replace("+", "x").replace("#", "x")
+        taken = next((c for c in ours if c.family == family.family or c.matches(sample)), None)
+        if taken:
+            raise BadMapping(
+                f"the mapping's family {family.family!r} (topic {family.topic!r}) is already understood as {taken.family!r};"
+                " give it another name or topic"
+            )
+    return ours + tuple(Mapped(family, zone) for family in mapping.families)

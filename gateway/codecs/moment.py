@@ -13,6 +13,8 @@ from gateway.events import MAX_VALUE, NO_FLAGS, Event, Flag, Kind
 
 OLDEST_US = 7 * DAY_US
 NEWEST_US = 2 * MINUTE_US
+STALE_US = 10 * MINUTE_US
+"""A record older than that was kept while the device could not send, where its protocol has no word for it."""
 UNREADABLE = -1
 """Raw time of a device that should have said the time and did not, or not in words we understand."""
 _OFFSET = re.compile(r"([+-])(\d{1,2}):(\d\d)$")
@@ -33,6 +35,11 @@ class Moment:
     def own(self) -> bool:
         """Tell whether `t_us` is the device's own time."""
         return not self.flags & (Flag.TIME_RECEIVED | Flag.TIME_IMPLAUSIBLE)
+
+    @property
+    def stale(self) -> bool:
+        """Tell whether the device's own time is so old that the record must have waited."""
+        return self.own and self.received_us - self.t_us > STALE_US
 
     def event(
         self, device: str, kind: Kind, flags: Flag = NO_FLAGS, *, aux: int = 0, a: int = 0, b: int = 0, key: int = 0

@@ -24,8 +24,6 @@ from gateway.codecs.request import Request, answer, read_request
 from gateway.codecs.terminal import Persons, integer, method, record_key, reject
 from gateway.events import NO_FLAGS, Event, Flag, Kind, Method, Result
 
-LATE_US = 10 * MINUTE_US
-"""A record older than that was kept while the terminal could not upload; the protocol has no word for it."""
 _ROWS = 2000
 _METHODS = {1: Method.FINGERPRINT, 2: Method.CARD, 4: Method.CARD, 15: Method.FACE}
 _RESULTS = {
@@ -128,7 +126,7 @@ def _door(fields: Mapping[str, str], at: Moment, last: Remembered) -> Event:
 
 
 def _late(at: Moment) -> Flag:
-    return Flag.LATE if at.own and at.received_us - at.t_us > LATE_US else NO_FLAGS
+    return Flag.LATE if at.stale else NO_FLAGS
 
 
 def _answer(request: Request, table: str, payload: bytes) -> bytes:
