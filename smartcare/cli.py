@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from smartcare import daybook, endpoint, gateways, keeping, settings
+from smartcare import daybook, endpoint, gateways, keeping, settings, trying
 
 Arguments = argparse.Namespace
 
@@ -64,12 +64,16 @@ def _declare_running(commands: Any) -> None:
     run.add_argument("--heartbeat-s", type=float, default=15, help="seconds between heartbeats (default 15)")
     run.add_argument("--jitter-s", type=float, default=5, help="most seconds before a reconnect (default 5)")
     run.add_argument("--http", default="", metavar="HOST:PORT", help="设备 HTTP 推送 where devices post (default: nowhere)")
+    run.add_argument("--mapping", type=Path, metavar="FILE", help="映射文件 what unknown devices' messages mean (YAML)")
     run.set_defaults(run=_gateway)
     device = gateway.add_parser("device", help="HTTP 设备地址 give a device its address to post to; again: a new one")
-    device.add_argument("family", help="milesight, hikcount, hikaccess, face, ha03, zk or dahua")
+    device.add_argument("family", help="milesight, hikcount, hikaccess, face, ha03, zk, dahua, tb, or one of --mapping")
     device.add_argument("name", help="serial number, DeviceID or IMEI; for hikcount, hikaccess and dahua a name of your own")
     device.add_argument("--spool", required=True, type=Path, help="spool file of the gateway")
+    device.add_argument("--token", default="", help="of a device set up for ThingsBoard (family tb), which then keeps it")
+    device.add_argument("--mapping", type=Path, metavar="FILE", help="the gateway's mapping file, for its families")
     device.set_defaults(run=_gateway_device)
+    trying.declare(gateway, _say)
     gateways.declare(gateway, _connect, _say)
     gateways.declare_broker(commands, _say)
 
@@ -190,17 +194,21 @@ def _gateway(a: Arguments) -> int:
         reconnect_jitter_s=a.jitter_s,
         http=a.http,
     )
-    return _forever(run(config, codecs(a.zone)))
+    return _forever(run(config, codecs(a.zone, trying.read_mapping(a.mapping))))
 
 
 def _gateway_device(a: Arguments) -> int:
     from gateway.addresses import AddressError, Addresses, beside
     from gateway.codecs.families import HTTP_FAMILIES
 
-    if a.family not in HTTP_FAMILIES:
-        raise SystemExit(f"smartcare: 未知类型 unknown family {a.family!r}; one of {', '.join(HTTP_FAMILIES)}")
+    families = HTTP_FAMILIES + trying.read_mapping(a.mapping).names
+    if a.family not in families:
+        raise SystemExit(
+            f"smartcare: 未知类型 unknown family {a.family!r}; one of {', '.join(families)}"
+            f"{'' if a.mapping else '; families of a mapping need --mapping FILE'}"
+        )
     try:
-        address = Addresses(beside(a.spool)).add(a.family, a.name)
+        address = Addresses(beside(a.spool)).add(a.family, a.name, a.token)
     except AddressError as e:
         raise SystemExit(f"smartcare: {e}") from e
     _say(f"已登记 added {a.family}/{a.name}\nURL: http://<gateway>:<port>{address.path}")
@@ -373,6 +381,7 @@ def _known() -> tuple[type[Exception], ...]:
         ("smartcare.up", "AlreadyRunning"),
         ("smartcare.score", "ScoreError"),
         ("smartcare.broker", "BrokerError"),
+        ("gateway.codecs.mapping", "BadMapping"),
         ("analytics.replay", "RuleSetError"),
         ("ingest.errors", "IngestError"),
         ("api.errors", "ApiError"),
