@@ -115,14 +115,14 @@ async def follow(conn: Connection, findings: Sequence[Finding], now_us: int) -> 
 
 
 async def complete(
-    conn: Connection, number: int, result: Result, note: str, who: str, now_us: int, *, site: int | None = None
+    conn: Connection, number: int, result: Result, note: str, who: str, now_us: int, *, sites: list[int] | None = None
 ) -> None:
-    """Record a visit; unless nobody was found, its alert is resolved too. site: the only one the caller may act at.
+    """Record a visit; unless nobody was found, its alert is resolved too. sites: where the caller may act; None: everywhere.
 
     Raises UnknownVisit, VisitOver.
     """
     async with conn.transaction():
-        row = await (await _tuples(conn, "alert_of_visit", {"id": number, "site": site})).fetchone()
+        row = await (await _tuples(conn, "alert_of_visit", {"id": number, "sites": sites})).fetchone()
         if row is None:
             raise UnknownVisit(number)
         alert, state, version = row  # locked first, as findings lock it
@@ -136,15 +136,15 @@ async def complete(
 
 
 async def visits(
-    conn: Connection, *, site: int | None = None, state: str | None = None, number: int | None = None, limit: int = 200
+    conn: Connection, *, sites: list[int] | None = None, state: str | None = None, number: int | None = None, limit: int = 200
 ) -> list[Visit]:
     """Return tasks: the open ones by when they are due, then the others, newest first."""
     async with conn.cursor(row_factory=class_row(Visit)) as cursor:
-        await cursor.execute(SQL["visits"], {"site": site, "state": state, "id": number, "limit": limit})
+        await cursor.execute(SQL["visits"], {"sites": sites, "state": state, "id": number, "limit": limit})
         return await cursor.fetchall()
 
 
-async def visit_rate(conn: Connection, month: str, *, region: str = "", site: int | None = None) -> list[SiteRate]:
+async def visit_rate(conn: Connection, month: str, *, region: str = "", sites: list[int] | None = None) -> list[SiteRate]:
     """Return each site's residents of `month` ("YYYY-MM"); region: only codes that begin so.
 
     Raises ValueError for a month or region that is none.
@@ -157,7 +157,7 @@ async def visit_rate(conn: Connection, month: str, *, region: str = "", site: in
     begin = date(int(found[1]), int(found[2]), 1)
     end = date(begin.year + begin.month // 12, begin.month % 12 + 1, 1)
     async with conn.cursor(row_factory=class_row(SiteRate)) as cursor:
-        await cursor.execute(SQL["visit_rate"], {"from_day": begin, "to_day": end, "region": region, "site": site})
+        await cursor.execute(SQL["visit_rate"], {"from_day": begin, "to_day": end, "region": region, "sites": sites})
         return await cursor.fetchall()
 
 

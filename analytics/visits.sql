@@ -1,4 +1,4 @@
--- Visit tasks (探访) and the monthly visit rate. %(site)s is the reader's own site; NULL reads all.
+-- Visit tasks (探访) and the monthly visit rate. %(sites)s are the reader's own sites; NULL reads all.
 
 -- name: make_visit
 -- One task for an alert that people can still act on; the graver alert brings it forward.
@@ -18,7 +18,7 @@ WHERE person = %(person)s AND site = %(site)s AND state = 'open'
 -- name: alert_of_visit
 -- The alert that a task was made for, locked.
 SELECT a.id, a.state, a.version FROM visit_task t JOIN alert a ON a.id = t.alert
-WHERE t.id = %(id)s AND (%(site)s::integer IS NULL OR t.site = %(site)s) FOR UPDATE OF a
+WHERE t.id = %(id)s AND (%(sites)s::integer[] IS NULL OR t.site = ANY(%(sites)s)) FOR UPDATE OF a
 
 -- name: lock_visit
 SELECT state FROM visit_task WHERE id = %(id)s FOR UPDATE
@@ -33,7 +33,7 @@ WHERE id = %(id)s AND state = 'open'
 SELECT t.id, t.alert, t.person, s.code AS site_code, s.name AS site_name, s.name_en AS site_name_en, s.zone, t.created_us, t.due_us,
        t.state, t.result, t.note, t.done_us, t.who, a.rule, a.severity, a.reason
 FROM visit_task t JOIN site s ON s.id = t.site JOIN alert a ON a.id = t.alert
-WHERE (%(site)s::integer IS NULL OR t.site = %(site)s) AND (%(id)s::bigint IS NULL OR t.id = %(id)s)
+WHERE (%(sites)s::integer[] IS NULL OR t.site = ANY(%(sites)s)) AND (%(id)s::bigint IS NULL OR t.id = %(id)s)
   AND (%(state)s::text IS NULL OR t.state = %(state)s)
 ORDER BY t.state = 'open' DESC, CASE WHEN t.state = 'open' THEN t.due_us ELSE -t.done_us END, t.id LIMIT %(limit)s
 
@@ -44,7 +44,7 @@ WITH resident AS (
     SELECT p.id, p.site, s.zone FROM person p JOIN site s ON s.id = p.site
     WHERE p.role = 'resident' AND p.consent_to_us IS NULL
       AND (to_timestamp(p.consent_from_us / 1000000) AT TIME ZONE s.zone)::date < %(to_day)s::date
-      AND (%(site)s::integer IS NULL OR p.site = %(site)s) AND s.region LIKE %(region)s || '%%'),
+      AND (%(sites)s::integer[] IS NULL OR p.site = ANY(%(sites)s)) AND s.region LIKE %(region)s || '%%'),
 seen AS (
     SELECT DISTINCT person FROM person_day WHERE day >= %(from_day)s::date AND day < %(to_day)s::date),
 visited AS (

@@ -49,47 +49,47 @@ async def reader(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
 
 async def actor(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
     """May take over and resolve alerts that are theirs. Raises NotAllowed for a token without the scope."""
-    return _with_scope(who, "act")
+    return _with_scope(_with_role(who, "city", "town", "staff", "platform"), "act")
 
 
 async def registrar(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
     """May edit sites, places, devices, hours and rules of their part. Raises NotAllowed."""
-    return _with_scope(_with_role(who, "admin", "staff"), "act")
+    return _with_scope(_with_role(who, "city", "town"), "act")
 
 
 async def people(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
-    """May read and edit persons and consent of their part. Raises NotAllowed."""
-    return _with_scope(_with_role(who, "admin", "staff"), "act")
+    """May read and edit persons and consent of their part, on the page only. Raises NotAllowed."""
+    return _with_scope(_with_role(who, "city", "town", "staff"), "act")
 
 
 async def installer(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
     """May claim, swap, walk-test and accept devices of their part. Raises NotAllowed."""
-    return _with_scope(_with_role(who, "admin", "staff"), "act")
+    return _with_scope(_with_role(who, "city", "town", "installer"), "act")
 
 
 async def reporter(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
     """May read reports, exports and evidence of their part. Raises NotAllowed."""
-    return _with_scope(_with_role(who, "admin", "staff"), "read")
+    return _with_scope(_with_role(who, "city", "town", "staff", "auditor", "platform"), "read")
 
 
 async def auditor(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
     """May read the audit log of their part. Raises NotAllowed."""
-    return _with_scope(_with_role(who, "admin"), "read")
+    return _with_scope(_with_role(who, "city", "auditor"), "read")
 
 
 async def administrator(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
     """Says who may sign in, and sees everything. Raises NotAllowed for everyone else."""
-    return _with_scope(_with_role(who, "admin"), "read")
+    return _with_scope(_with_role(who, "city"), "read")
 
 
 async def operator(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
     """Says how the system works for everyone: who is on duty, for one. Raises NotAllowed for everyone else."""
-    return _with_scope(_with_role(who, "admin"), "act")
+    return _with_scope(_with_role(who, "city"), "act")
 
 
 async def scraper(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
     """Reads the figures of the whole system. Raises NotAllowed for everyone else."""
-    return _with_scope(_with_role(who, "admin"), "metrics")
+    return _with_scope(_with_role(who, "city"), "metrics")
 
 
 def _with_role(who: Principal, *roles: str) -> Principal:

@@ -44,7 +44,7 @@ async def resolve(conn: Connection, who: Principal, number: int, version: int, o
 
 
 async def _visible(conn: Connection, who: Principal, number: int) -> None:
-    if await reading.alert(conn, who.site, number) is None:
+    if await reading.alert(conn, who.sites, number) is None:
         raise _missing(number)
 
 

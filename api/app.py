@@ -8,19 +8,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from psycopg_pool import AsyncConnectionPool
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from api import rest, rest_daybook, rest_duty, rest_endpoints, visiting
 from api.access import require_declared
 from api.console import Console
 from api.problems import Problems
+from api.scope import make_pool
 from api.settings import ApiSettings
 from api.web import assets, stream
 from api.web.fragments import Fragments
 from api.web.live import Hub
 from api.web.page import environment, error_page
-from api.web.pages import alerts, duty, endpoints, files, more, overview, probes, signin, visits
+from api.web.pages import alerts, calendar, duty, endpoints, files, more, overview, probes, register, rules, signin, visits
 from api.web.security import BodyLimit, SameOrigin, SecurityHeaders
 
 __all__ = ["ApiSettings", "create_app"]
@@ -41,9 +41,12 @@ def create_app(settings: ApiSettings) -> FastAPI:
         rest_endpoints.router,
         files.router,
         probes.router,
+        register.router,
+        rules.router,
         signin.router,
         overview.router,
         alerts.router,
+        calendar.router,
         duty.router,
         more.router,
         endpoints.router,
@@ -53,9 +56,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     ):
         app.router.routes.extend(router.routes)
     require_declared(app)
-    pool = AsyncConnectionPool(
-        settings.database_url, min_size=1, max_size=CONNECTIONS, timeout=5, open=False, check=AsyncConnectionPool.check_connection
-    )
+    pool = make_pool(settings.database_url, CONNECTIONS)
     found = assets.load()
     templates = environment(found)
     fragments = Fragments(templates)
@@ -74,5 +75,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state: Console = app.state.console
     async with state.pool, asyncio.TaskGroup() as tasks:
         feed = tasks.create_task(state.hub.run(), name="api.hub")
+        asked = tasks.create_task(state.previews.run(), name="api.previews")
         yield
+        asked.cancel()
         feed.cancel()

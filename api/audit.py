@@ -6,10 +6,13 @@ One decision: a row is written by a function of the database in the transaction 
 head, so that there is no change without its row, and the application needs no right to alter or delete any.
 """
 
+import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from psycopg import AsyncConnection
+from psycopg.rows import class_row
 
 from api.accounts import Principal
 from gateway.clock import now_us
@@ -17,6 +20,23 @@ from ingest.store.queries import Queries
 
 Connection = AsyncConnection[Any]
 SQL = Queries("api", "audit.sql")
+FAULTS = 20
+"""Most faults that are told; the first is where to look."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One change. account: None for the command line. area: region code it concerns, "" the whole. detail: JSON."""
+
+    id: int
+    at_us: int
+    account: int | None
+    who: str
+    area: str
+    action: str
+    subject: str
+    detail: str
+    hash: bytes
 
 
 async def write(
@@ -30,7 +50,7 @@ async def write(
         "at_us": now_us(),
         "account": None if who is None else who.account,
         "who": "command line" if who is None else who.name,
-        "area": "",
+        "area": "" if who is None else who.area or "",
         "action": action,
         "subject": subject,
         "detail": msgspec.json.encode(detail or {}, order="deterministic").decode(),
@@ -38,3 +58,55 @@ async def write(
     row = await (await conn.execute(SQL["append"], values)).fetchone()
     assert row is not None
     return int(row[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What a check of the chain found. head: "number:hash" to note somewhere else. faults: in words, at most `FAULTS`."""
+
+    rows: int
+    head: str
+    faults: list[str]
+
+
+async def verify(conn: Connection, noted: str = "") -> Checked:
+    """Compute the chain anew from its first row on, and compare it with what is stored, and with a head noted earlier."""
+    faults: list[str] = []
+    before, expected, stored = b"", 1, b""
+    noted_number, _, noted_hash = noted.partition(":")
+    async with conn.transaction(), conn.cursor("audit_rows", row_factory=class_row(Row)) as cursor:
+        await cursor.execute(SQL["rows"])
+        async for row in cursor:
+            if row.id != expected:
+                faults.append(f"rows {expected} to {row.id - 1} are missing")
+            elif row.hash != hashed(before, row):
+                faults.append(
+                    f"row {row.id} ({row.at_us}, {row.who}, {row.action} {row.subject}) was altered, or put in afterwards"
+                )
+            if noted_number == str(row.id) and row.hash.hex() != noted_hash:
+                faults.append(f"row {row.id} has another hash than was noted: the log was written anew")
+            before, expected, stored = row.hash, row.id + 1, row.hash
+    head = await (await conn.execute(SQL["head"])).fetchone()
+    assert head is not None
+    if head[0] >= expected:
+        faults.append(f"rows {expected} to {head[0]} are missing at the end")
+    elif (head[0], bytes(head[1])) != (expected - 1, stored):
+        faults.append(f"the head says row {head[0]}, but the log ends with another row {expected - 1}")
+    if noted_number.isdecimal() and int(noted_number) >= expected:
+        faults.append(f"row {noted_number}, which was noted, is missing: the log was cut off at its end")
+    return Checked(rows=expected - 1, head=f"{expected - 1}:{stored.hex()}", faults=faults[:FAULTS])
+
+
+def hashed(before: bytes, row: Row) -> bytes:
+    """Return the hash of a row after the hash before it, as the database's audit_hash computes it."""
+    account = "" if row.account is None else str(row.account)
+    fields = (str(row.id), str(row.at_us), account, row.who, row.area, row.action, row.subject, row.detail)
+    return hashlib.sha256(before + ",".join(f"{len(f.encode())}:{f}" for f in fields).encode()).digest()
+
+
+async def rows(conn: Connection, area: str, *, below: int | None = None, subject: str = "", limit: int = 50) -> list[Row]:
+    """Return what concerns an area (head of region codes), newest first, below a number. subject: its beginning."""
+    values = {"area": area, "below": below, "subject": subject, "limit": limit}
+    async with conn.cursor(row_factory=class_row(Row)) as cursor:
+        await cursor.execute(SQL["page"], values)
+        return await cursor.fetchall()

@@ -1,24 +1,21 @@
 """What the running application holds together: settings, connections, live hub, pages' assets."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import jinja2
 from fastapi import Request
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
 
 from api.accounts import Passwords, Principal
+from api.previews import Previews
+from api.scope import Pool, within
 from api.settings import ApiSettings
 from api.throttle import Throttle
 from api.web.assets import Assets
 from api.web.fragments import Fragments
 from api.web.live import Hub
-
-SCOPE = "SELECT set_config('app.whole', %(whole)s, true), set_config('app.sites', '{' || %(sites)s || '}', true)"
-Pool = AsyncConnectionPool[AsyncConnection[Any]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,16 +29,13 @@ class Console:
     templates: jinja2.Environment
     fragments: Fragments
     passwords: Passwords = field(default_factory=Passwords)
+    previews: Previews = field(default_factory=Previews)
     by_account: Throttle = field(default_factory=lambda: Throttle(5))
     by_address: Throttle = field(default_factory=lambda: Throttle(20))
 
-    @asynccontextmanager
-    async def scoped(self, who: Principal) -> AsyncIterator[AsyncConnection[Any]]:
+    def scoped(self, who: Principal) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
         """Lend a connection in one transaction that sees the reader's own part and nothing else; it commits at the end."""
-        async with self.pool.connection() as conn, conn.transaction():
-            part = "" if who.site is None else str(who.site)
-            await conn.execute(SCOPE, {"whole": "on" if who.site is None else "off", "sites": part})
-            yield conn
+        return within(self.pool, who.part, who.area)
 
 
 def console(request: Request) -> Console:

@@ -202,7 +202,7 @@ WHERE endpoint = %(endpoint)s AND (webhook_id = ANY(%(ids)s) OR (state = 'delive
 -- name: endpoints
 -- Every endpoint with how it stands.
 SELECT e.id, e.name, e.kind, e.url, e.enabled, e.alerts, e.failures, e.open_until_us, e.delivered_us, f.name AS fallback,
-       cardinality(string_to_array(e.secret, ' ')) > 1 AS rotating,
+       e.rotating,
        (SELECT count(*) FROM outbox o WHERE o.endpoint = e.id AND o.state = 'pending') AS waiting,
        (SELECT min(o.due_us) FROM outbox o WHERE o.endpoint = e.id AND o.state = 'pending') AS due_us,
        (SELECT count(*) FROM outbox o WHERE o.endpoint = e.id AND o.state = 'dead') AS dead,

@@ -148,7 +148,7 @@ async def assignees(conn: Connection, number: int) -> list[str]:
 
 async def silences(conn: Connection, who: Principal, now_us: int) -> list[Silence]:
     """Return the silences that concern the reader, those in force or to come first."""
-    return await _all(conn, Silence, "silences", own=who.site, now_us=now_us, since_us=now_us - KEPT_US)
+    return await _all(conn, Silence, "silences", sites=who.sites, now_us=now_us, since_us=now_us - KEPT_US)
 
 
 async def silence(
@@ -178,9 +178,11 @@ async def silence(
     if (subject is None) != (subject_kind is None):
         raise BadRequest("a subject has a kind and a number")
     number = await _site(conn, site)
-    if who.site is not None and (region is not None or number not in (None, who.site)):
-        raise NotAllowed("a member of staff silences alerts of their own site")
-    values = {"kind": kind, "rule": rule, "site": who.site or number, "area": area(region) if region else None}
+    if who.sites is not None and number is None and site is None and region is None and len(who.sites) == 1:
+        number = who.sites[0]
+    if who.sites is not None and number not in who.sites:
+        raise NotAllowed("you silence alerts of a site of your own; only the city silences regions")
+    values = {"kind": kind, "rule": rule, "site": number, "area": area(region) if region else None}
     values |= {"severity": severity, "subject_kind": subject_kind, "subject": subject, "from_us": from_us, "to_us": to_us}
     if not any(values[name] for name in ("rule", "site", "area", "severity", "subject")):
         raise BadRequest("say what is silenced: a rule, a site, a region, a severity or a subject")
@@ -190,7 +192,7 @@ async def silence(
 
 async def expire(conn: Connection, who: Principal, number: int, now_us: int) -> None:
     """End a silence now; whoever it kept from being told is told. Raises NotFound."""
-    if await _one(conn, "expire_silence", id=number, own=who.site, now_us=now_us) is None:
+    if await _one(conn, "expire_silence", id=number, sites=who.sites, now_us=now_us) is None:
         raise NotFound(f"there is no silence {number} in force that is yours to end")
 
 
@@ -210,7 +212,7 @@ async def put_contact(conn: Connection, name: str, endpoint: str, address: str, 
 
 async def shifts(conn: Connection, who: Principal, now_us: int) -> list[Shift]:
     """Return who is, was lately or will be on duty where it concerns the reader."""
-    return await _all(conn, Shift, "shifts", own=who.site, since_us=now_us - KEPT_US)
+    return await _all(conn, Shift, "shifts", sites=who.sites, since_us=now_us - KEPT_US)
 
 
 async def put_shift(conn: Connection, contact: str, site: str | None, region: str | None, from_us: int, to_us: int | None) -> int:
@@ -262,7 +264,7 @@ async def _site(conn: Connection, code: str | None) -> int | None:
 
 
 async def _visible(conn: Connection, who: Principal, number: int) -> None:
-    if not 0 < number < 2**63 or await reading.alert(conn, who.site, number) is None:
+    if not 0 < number < 2**63 or await reading.alert(conn, who.sites, number) is None:
         raise NotFound(f"there is no alert {number}")
 
 

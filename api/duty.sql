@@ -1,4 +1,4 @@
--- Queries about telling people: notices, silences, the roster. %(own)s is the reader's own site; NULL reads all.
+-- Queries about telling people: notices, silences, the roster. %(sites)s are the reader's own sites; NULL reads all.
 
 -- name: notices
 -- Every decision about an alert, oldest first, with the message that it led to.
@@ -21,8 +21,8 @@ SELECT l.id, l.kind, l.rule, s.code AS site, s.name AS site_name, s.name_en AS s
        r.name_en AS region_name_en, l.subject_kind, l.subject, l.severity, l.from_us, l.to_us, l.author, l.reason, l.created_us
 FROM silence l LEFT JOIN site s ON s.id = l.site LEFT JOIN region r ON r.code = rpad(l.area, 12, '0')
 WHERE l.to_us > %(since_us)s
-  AND (%(own)s::integer IS NULL OR l.site = %(own)s OR (l.site IS NULL AND (
-      SELECT m.region FROM site m WHERE m.id = %(own)s) LIKE coalesce(l.area, '') || '%%'))
+  AND (%(sites)s::integer[] IS NULL OR l.site = ANY(%(sites)s) OR (l.site IS NULL AND EXISTS (
+      SELECT FROM site m WHERE m.id = ANY(%(sites)s) AND m.region LIKE coalesce(l.area, '') || '%%')))
 ORDER BY l.to_us > %(now_us)s DESC, l.id DESC LIMIT 200
 
 -- name: put_silence
@@ -35,7 +35,7 @@ RETURNING id
 -- A silence ends now; what it kept quiet is looked at again at once.
 WITH ended AS (
     UPDATE silence SET to_us = greatest(from_us, %(now_us)s)
-    WHERE id = %(id)s AND to_us > %(now_us)s AND (%(own)s::integer IS NULL OR site = %(own)s) RETURNING id),
+    WHERE id = %(id)s AND to_us > %(now_us)s AND (%(sites)s::integer[] IS NULL OR site = ANY(%(sites)s)) RETURNING id),
 again AS (
     UPDATE telling SET due_us = %(now_us)s WHERE due_us > %(now_us)s AND EXISTS (SELECT FROM ended)
       AND (SELECT n.detail -> 'silence' FROM notice n WHERE n.alert = telling.alert ORDER BY n.id DESC LIMIT 1)
@@ -61,7 +61,8 @@ SELECT h.id, c.name AS contact, e.kind, s.code AS site, s.name AS site_name, s.n
 FROM shift h JOIN contact c ON c.id = h.contact JOIN endpoint e ON e.id = c.endpoint LEFT JOIN site s ON s.id = h.site
 LEFT JOIN region r ON r.code = rpad(h.area, 12, '0')
 WHERE coalesce(h.to_us > %(since_us)s, true)
-  AND (%(own)s::integer IS NULL OR h.site = %(own)s OR (SELECT m.region FROM site m WHERE m.id = %(own)s) LIKE h.area || '%%')
+  AND (%(sites)s::integer[] IS NULL OR h.site = ANY(%(sites)s) OR EXISTS (
+      SELECT FROM site m WHERE m.id = ANY(%(sites)s) AND m.region LIKE h.area || '%%'))
 ORDER BY level, s.name, h.area, h.from_us, h.id LIMIT 1000
 
 -- name: put_shift
@@ -79,9 +80,10 @@ ended AS (
 SELECT id FROM gone UNION ALL SELECT id FROM ended
 
 -- name: assignees
--- Accounts that may see an alert.
+-- Accounts that may act on an alert.
 SELECT c.name FROM account c JOIN alert a ON a.id = %(alert)s
-WHERE NOT c.disabled AND (c.role = 'admin' OR c.site = a.site) ORDER BY c.role DESC, c.name
+WHERE NOT c.disabled AND c.role IN ('city', 'town', 'staff') AND (c.area = '' OR a.site = ANY(account_sites(c.id)))
+ORDER BY array_position(ARRAY['staff', 'town', 'city'], c.role), c.name
 
 -- name: site_number
 SELECT id FROM site WHERE code = %(code)s

@@ -108,12 +108,12 @@ class Health:
         return well, {"status": "ok" if well else "failing", "database": "ok", "shards": shards, "broker": broker}
 
 
-async def read(conn: Connection, site: int | None) -> Health:
-    """Return how the system stands for the reader of one site, or (None) as a whole."""
-    values = {"space": SPACE, "site": site}
+async def read(conn: Connection, sites: list[int] | None) -> Health:
+    """Return how the system stands for a reader of these sites, or (None) as a whole."""
+    values = {"space": SPACE, "sites": sites}
     async with conn.cursor(row_factory=class_row(Shard)) as cursor:
         shards = await (await cursor.execute(SQL["shards"], values)).fetchall()
     async with conn.cursor(row_factory=class_row(LostGateway)) as cursor:
         lost = await (await cursor.execute(SQL["lost_gateways"], values)).fetchall()
-    breakers = [] if site else [name for (name,) in await (await conn.execute(SQL["open_breakers"])).fetchall()]
+    breakers = [] if sites is not None else [name for (name,) in await (await conn.execute(SQL["open_breakers"])).fetchall()]
     return Health(shards=shards, lost=lost, breakers=breakers)

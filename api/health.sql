@@ -8,18 +8,18 @@ LEFT JOIN worker w ON w.owner = s.owner
 LEFT JOIN pg_locks l ON l.locktype = 'advisory' AND l.granted AND l.classid::bigint = %(space)s AND l.objid::bigint = s.id
      AND l.objsubid = 2 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 WHERE (s.failing_since_us IS NOT NULL OR EXISTS (SELECT 1 FROM gateway g WHERE g.shard = s.id AND NOT g.suspended))
-  AND (%(site)s::integer IS NULL OR s.id = (SELECT shard FROM site WHERE id = %(site)s))
+  AND (%(sites)s::integer[] IS NULL OR s.id IN (SELECT shard FROM site WHERE id = ANY(%(sites)s)))
 ORDER BY s.id
 
 -- name: lost_gateways
--- Gateways that are lost now; for the reader of one site, those with a device there.
+-- Gateways that are lost now; for a reader of some sites, those with a device there.
 SELECT g.code, g.shard, v.at_us
 FROM gateway g
 CROSS JOIN LATERAL (SELECT alive, at_us FROM liveness WHERE gateway = g.id ORDER BY pos DESC LIMIT 1) v
 WHERE NOT g.suspended AND NOT v.alive
-  AND (%(site)s::integer IS NULL OR EXISTS (
+  AND (%(sites)s::integer[] IS NULL OR EXISTS (
       SELECT 1 FROM device d JOIN mounting m ON m.device = d.id AND m.to_us IS NULL JOIN place p ON p.id = m.place
-      WHERE d.gateway = g.id AND p.site = %(site)s))
+      WHERE d.gateway = g.id AND p.site = ANY(%(sites)s)))
 ORDER BY v.at_us, g.code
 
 -- name: open_breakers

@@ -1,10 +1,13 @@
--- Queries of the page, the REST interface and the live stream. %(site)s is the reader's own site; NULL reads all.
+-- Queries of the page, the REST interface and the live stream. %(sites)s are the reader's own sites; NULL reads all.
 
 -- name: create_account
 -- A new account; nothing comes back when the name is taken.
-INSERT INTO account (name, password, role, site)
-VALUES (%(name)s, %(password)s, %(role)s, (SELECT id FROM site WHERE code = %(site)s))
+INSERT INTO account (name, password, role, area) VALUES (%(name)s, %(password)s, %(role)s, %(area)s)
 ON CONFLICT (name) DO NOTHING RETURNING id
+
+-- name: give_sites
+-- The sites that an account holds instead of a part of the regions; returns those that exist.
+INSERT INTO account_site (account, site) SELECT %(account)s, id FROM site WHERE code = ANY(%(codes)s) RETURNING site
 
 -- name: find_account
 -- Who signs in with a name.
@@ -24,17 +27,28 @@ DELETE FROM session WHERE account = %(account)s
 
 -- name: create_link
 -- A sign-in link.
-INSERT INTO signin_link (hash, account, expires_us) VALUES (%(hash)s, %(account)s, %(expires_us)s)
+INSERT INTO signin_link (hash, account, expires_us, invitation) VALUES (%(hash)s, %(account)s, %(expires_us)s, %(invitation)s)
+
+-- name: void_links
+-- Invitations of an account that were not used.
+UPDATE signin_link SET used_us = %(now_us)s WHERE account = %(account)s AND invitation AND used_us IS NULL
+
+-- name: end_links
+-- Links and invitations of an account.
+DELETE FROM signin_link WHERE account = %(account)s
+
+-- name: set_disabled
+UPDATE account SET disabled = %(disabled)s WHERE id = %(account)s
 
 -- name: link_is_live
 -- Whether a link can still be used; looking does not consume it.
 SELECT a.name FROM signin_link l JOIN account a ON a.id = l.account
-WHERE l.hash = %(hash)s AND l.used_us IS NULL AND l.expires_us > %(now_us)s AND NOT a.disabled
+WHERE l.hash = %(hash)s AND l.invitation = %(invitation)s AND l.used_us IS NULL AND l.expires_us > %(now_us)s AND NOT a.disabled
 
 -- name: use_link
 -- Consume a link, once.
 UPDATE signin_link l SET used_us = %(now_us)s FROM account a
-WHERE l.hash = %(hash)s AND l.used_us IS NULL AND l.expires_us > %(now_us)s AND a.id = l.account AND NOT a.disabled
+WHERE l.hash = %(hash)s AND l.invitation = %(invitation)s AND l.used_us IS NULL AND l.expires_us > %(now_us)s AND a.id = l.account AND NOT a.disabled
 RETURNING l.account
 
 -- name: create_session
@@ -53,7 +67,7 @@ DELETE FROM session WHERE hash = %(hash)s
 
 -- name: read_session
 -- Whose session this is; sessions beyond their inactivity or absolute limit do not exist.
-SELECT a.id AS account, a.name, a.role, a.site, s.seen_us FROM session s JOIN account a ON a.id = s.account
+SELECT a.id AS account, a.name, a.role, a.area, account_sites(a.id) AS sites, s.seen_us FROM session s JOIN account a ON a.id = s.account
 WHERE s.hash = %(hash)s AND NOT a.disabled AND s.expires_us > %(now_us)s AND s.seen_us > %(idle_us)s
 
 -- name: touch_session
@@ -70,12 +84,12 @@ WHERE t.hash = ANY(%(hashes)s) AND NOT a.disabled AND t.expires_us > %(now_us)s
 
 -- name: create_token
 -- An API token.
-INSERT INTO api_token (hash, account, name, scopes, created_us, expires_us)
-VALUES (%(hash)s, %(account)s, %(name)s, %(scopes)s, %(now_us)s, %(expires_us)s)
+INSERT INTO api_token (hash, account, name, scopes, fields, created_us, expires_us)
+VALUES (%(hash)s, %(account)s, %(name)s, %(scopes)s, %(fields)s, %(now_us)s, %(expires_us)s)
 
 -- name: read_token
 -- Whose token this is.
-SELECT a.id AS account, a.name, a.role, a.site, t.scopes FROM api_token t JOIN account a ON a.id = t.account
+SELECT a.id AS account, a.name, a.role, a.area, account_sites(a.id) AS sites, t.scopes, t.fields FROM api_token t JOIN account a ON a.id = t.account
 WHERE t.hash = %(hash)s AND NOT a.disabled AND t.expires_us > %(now_us)s
 
 -- name: sites
@@ -86,7 +100,7 @@ SELECT s.id, s.code, s.name, s.name_en, s.kind, s.zone, s.capacity, s.hours, s.r
        st.next_deadline_us, coalesce(st.today_in, 0) AS today_in, coalesce(st.today_passages, 0) AS today_passages,
        st.last_event_us, coalesce(st.detail, '{}') AS detail, sh.failing_since_us
 FROM site s JOIN region r ON r.code = s.region JOIN shard sh ON sh.id = s.shard LEFT JOIN site_status st ON st.site = s.id
-WHERE (%(site)s::integer IS NULL OR s.id = %(site)s) AND (%(code)s::text IS NULL OR s.code = %(code)s)
+WHERE (%(sites)s::integer[] IS NULL OR s.id = ANY(%(sites)s)) AND (%(code)s::text IS NULL OR s.code = %(code)s)
 ORDER BY array_position(ARRAY['alert', 'blind', 'attention', 'unknown', 'ok', 'closed'], coalesce(st.state, 'unknown')),
          st.next_deadline_us NULLS LAST, s.name
 
@@ -94,7 +108,7 @@ ORDER BY array_position(ARRAY['alert', 'blind', 'attention', 'unknown', 'ok', 'c
 -- The sites where something happened last, with their latest events (newest first in detail.recent).
 WITH newest AS (
     SELECT st.site, (st.detail -> 'recent' -> 0 ->> 't_us')::bigint AS t_us FROM site_status st
-    WHERE (%(site)s::integer IS NULL OR st.site = %(site)s)
+    WHERE (%(sites)s::integer[] IS NULL OR st.site = ANY(%(sites)s))
     ORDER BY t_us DESC NULLS LAST LIMIT %(limit)s
 )
 SELECT s.id, s.code, s.name, s.name_en, s.zone, st.detail
@@ -108,7 +122,7 @@ SELECT a.id, a.rule, a.subject_kind, a.subject, a.site, s.code AS site_code, s.n
        a.state, a.severity, a.begin_us, a.detected_us, a.end_us, a.late, a.reason, a.evidence, a.version, a.assignee,
        a.outcome, a.note, a.count, a.recurs, a.calm_us, a.reach
 FROM alert a LEFT JOIN site s ON s.id = a.site LEFT JOIN region r ON r.code = s.region
-WHERE (%(site)s::integer IS NULL OR a.site = %(site)s)
+WHERE (%(sites)s::integer[] IS NULL OR a.site = ANY(%(sites)s))
   AND (%(id)s::bigint IS NULL OR a.id = %(id)s)
   AND (%(of)s::text IS NULL OR s.code = %(of)s)
   AND (%(states)s::text[] IS NULL OR a.state = ANY(%(states)s))
@@ -122,7 +136,7 @@ SELECT a.id, a.rule, a.subject_kind, a.subject, a.site, s.code AS site_code, s.n
        a.state, a.severity, a.begin_us, a.detected_us, a.end_us, a.late, a.reason, a.evidence, a.version, a.assignee,
        a.outcome, a.note, a.count, a.recurs, a.calm_us, a.reach
 FROM alert a LEFT JOIN site s ON s.id = a.site LEFT JOIN region r ON r.code = s.region
-WHERE a.state IN ('open', 'acknowledged') AND (%(site)s::integer IS NULL OR a.site = %(site)s)
+WHERE a.state IN ('open', 'acknowledged') AND (%(sites)s::integer[] IS NULL OR a.site = ANY(%(sites)s))
 ORDER BY a.state = 'acknowledged', array_position(ARRAY['urgent', 'major', 'minor'], a.severity), a.begin_us DESC, a.id DESC
 LIMIT %(limit)s
 
@@ -140,7 +154,7 @@ SELECT c.changed::text::bigint AS xid, c.id, c.alert, c.version, c.at_us, c.who,
 FROM alert_change c JOIN alert a ON a.id = c.alert LEFT JOIN site s ON s.id = a.site
 WHERE (c.changed, c.id) > (%(xid)s::text::xid8, %(id)s::bigint) AND c.changed >= %(xid)s::text::xid8
   AND c.changed < pg_snapshot_xmin(pg_current_snapshot())
-  AND (%(site)s::integer IS NULL OR a.site = %(site)s)
+  AND (%(sites)s::integer[] IS NULL OR a.site = ANY(%(sites)s))
   AND (%(of)s::text IS NULL OR s.code = %(of)s)
   AND (%(states)s::text[] IS NULL OR a.state = ANY(%(states)s))
 ORDER BY c.changed, c.id LIMIT %(limit)s
@@ -168,15 +182,15 @@ SELECT id, shard FROM site
 WITH wanted AS (
     SELECT f.pos, f.shard, f.first + (x.value ->> 3)::integer AS ordinal
     FROM jsonb_array_elements(%(evidence)s::jsonb) x
-    JOIN frame f ON f.gateway = (x.value ->> 0)::integer AND f.stream = (x.value ->> 1)::bigint AND f.seq = (x.value ->> 2)::bigint
+    JOIN seen_frame f ON f.gateway = (x.value ->> 0)::integer AND f.stream = (x.value ->> 1)::bigint AND f.seq = (x.value ->> 2)::bigint
 )
 SELECT e.t_us, e.kind::integer AS kind, e.a, e.b, e.d_in, e.d_out, coalesce(p.name, d.name, '') AS place,
        coalesce(nullif(p.name_en, ''), p.name, d.name, '') AS place_en
-FROM wanted w JOIN event e ON e.pos = w.pos AND e.shard = w.shard AND e.ordinal = w.ordinal
+FROM wanted w JOIN seen_event e ON e.pos = w.pos AND e.shard = w.shard AND e.ordinal = w.ordinal
 LEFT JOIN place p ON p.id = e.place LEFT JOIN device d ON d.id = e.device
 UNION ALL
 SELECT e.t_us, 4, e.result, e.list_role, 0, 0, coalesce(p.name, d.name, ''), coalesce(nullif(p.name_en, ''), p.name, d.name, '')
-FROM wanted w JOIN passage e ON e.pos = w.pos AND e.shard = w.shard AND e.ordinal = w.ordinal
+FROM wanted w JOIN seen_passage e ON e.pos = w.pos AND e.shard = w.shard AND e.ordinal = w.ordinal
 LEFT JOIN place p ON p.id = e.place LEFT JOIN device d ON d.id = e.device
 ORDER BY 1
 
@@ -186,12 +200,12 @@ ORDER BY 1
 SELECT d.id, d.identity, d.class AS class_, d.name, g.code AS gateway, p.name AS place, p.name_en AS place_en, s.code AS site_code,
        s.name AS site_name, s.name_en AS site_name_en, coalesce(s.zone, 'Asia/Shanghai') AS zone, g.suspended,
        (SELECT max(c.through_us) FROM coverage c WHERE c.gateway = g.id) AS gateway_seen_us,
-       greatest((SELECT e.t_us FROM event e WHERE e.device = d.id AND e.pos > sh.pos - 3456000000000 ORDER BY e.t_us DESC LIMIT 1),
-                (SELECT e.t_us FROM passage e WHERE e.device = d.id AND e.pos > sh.pos - 3456000000000 ORDER BY e.t_us DESC LIMIT 1)) AS last_us
+       greatest((SELECT e.t_us FROM seen_event e WHERE e.device = d.id AND e.pos > sh.pos - 3456000000000 ORDER BY e.t_us DESC LIMIT 1),
+                (SELECT e.t_us FROM seen_passage e WHERE e.device = d.id AND e.pos > sh.pos - 3456000000000 ORDER BY e.t_us DESC LIMIT 1)) AS last_us
 FROM device d JOIN gateway g ON g.id = d.gateway JOIN shard sh ON sh.id = g.shard
 LEFT JOIN mounting m ON m.device = d.id AND m.to_us IS NULL
 LEFT JOIN place p ON p.id = m.place LEFT JOIN site s ON s.id = p.site
-WHERE (%(site)s::integer IS NULL OR s.id = %(site)s) AND (%(code)s::text IS NULL OR s.code = %(code)s)
+WHERE (%(sites)s::integer[] IS NULL OR s.id = ANY(%(sites)s)) AND (%(code)s::text IS NULL OR s.code = %(code)s)
 ORDER BY s.name NULLS FIRST, p.name, d.identity LIMIT 2000
 
 -- name: unclaimed
@@ -218,11 +232,11 @@ ORDER BY p.id, m.from_us, d.id LIMIT %(limit)s
 -- messages of any kind after a silence. A row is stored after it happened, so that pos leaves out older partitions.
 -- heard_us: the message of any kind before. rows_read: when it reaches the limit, earlier ones were left out.
 WITH rows_of_day AS MATERIALIZED (
-    (SELECT t_us, pos, ordinal, kind, a, flags FROM event
+    (SELECT t_us, pos, ordinal, kind, a, flags FROM seen_event
      WHERE device = %(device)s AND t_us >= %(from_us)s AND t_us < %(to_us)s AND pos >= %(from_us)s - 600000000
      ORDER BY t_us DESC LIMIT %(limit)s)
     UNION ALL
-    (SELECT t_us, pos, ordinal, kind, a, flags FROM event
+    (SELECT t_us, pos, ordinal, kind, a, flags FROM seen_event
      WHERE device = %(device)s AND t_us < %(from_us)s AND t_us >= %(from_us)s - %(alive_us)s AND kind = 1
        AND pos >= %(from_us)s - %(alive_us)s - 600000000
      ORDER BY t_us DESC LIMIT 1)

@@ -1,7 +1,7 @@
 """Reads what the page, the REST interface and the live stream show, never more than the reader's own part.
 
-One decision: the reader's site is a parameter of every query (NULL for an admin), so that what is foreign is not found
-rather than forbidden, and no caller can forget to check.
+One decision: the reader's sites are a parameter of every query (None: all there are), so that what is foreign is not found
+rather than forbidden, and no caller can forget to check. The database's row-level security stands behind it.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,8 @@ from ingest.classes import CLASSES
 from ingest.store.queries import Queries
 
 Connection = AsyncConnection[Any]
+Sites = list[int] | None
+"""The sites that a reader may see; None: all there are."""
 SQL = Queries("api")
 DELIVERY = Queries("api", "delivery.sql")
 T = TypeVar("T")
@@ -230,19 +232,19 @@ async def _all(conn: Connection, row: type[T], query: str, **values: object) -> 
         return await cursor.fetchall()
 
 
-async def sites(conn: Connection, site: int | None, code: str | None = None) -> list[SiteRow]:
+async def sites(conn: Connection, own: Sites, code: str | None = None) -> list[SiteRow]:
     """Return the sites, gravest state first; only the one of that code if given."""
-    return await _all(conn, SiteRow, "sites", site=site, code=code)
+    return await _all(conn, SiteRow, "sites", sites=own, code=code)
 
 
-async def latest(conn: Connection, site: int | None, limit: int) -> list[LatestRow]:
+async def latest(conn: Connection, sites: Sites, limit: int) -> list[LatestRow]:
     """Return the sites where something happened last, newest first: the newest `limit` events are among theirs."""
-    return await _all(conn, LatestRow, "latest", site=site, limit=limit)
+    return await _all(conn, LatestRow, "latest", sites=sites, limit=limit)
 
 
 async def alerts(
     conn: Connection,
-    site: int | None,
+    sites: Sites,
     *,
     states: Sequence[str] | None = None,
     of: str | None = None,
@@ -251,18 +253,18 @@ async def alerts(
 ) -> list[AlertRow]:
     """Return alerts, newest first. of: code of a site. below: only ids smaller than this."""
     chosen = list(states) if states else None
-    return await _all(conn, AlertRow, "alerts", site=site, id=None, of=of, states=chosen, below=below, limit=limit)
+    return await _all(conn, AlertRow, "alerts", sites=sites, id=None, of=of, states=chosen, below=below, limit=limit)
 
 
-async def alert(conn: Connection, site: int | None, number: int) -> AlertRow | None:
+async def alert(conn: Connection, sites: Sites, number: int) -> AlertRow | None:
     """Return one alert, or None when there is none or it belongs to another site."""
-    rows = await _all(conn, AlertRow, "alerts", site=site, id=number, of=None, states=None, below=None, limit=1)
+    rows = await _all(conn, AlertRow, "alerts", sites=sites, id=number, of=None, states=None, below=None, limit=1)
     return rows[0] if rows else None
 
 
-async def pending(conn: Connection, site: int | None) -> list[AlertRow]:
+async def pending(conn: Connection, sites: Sites) -> list[AlertRow]:
     """Return the alerts that wait for someone: untaken first, the gravest first, at most `PENDING`."""
-    return await _all(conn, AlertRow, "pending", site=site, limit=PENDING)
+    return await _all(conn, AlertRow, "pending", sites=sites, limit=PENDING)
 
 
 async def changes(conn: Connection, number: int) -> list[ChangeRow]:
@@ -271,11 +273,11 @@ async def changes(conn: Connection, number: int) -> list[ChangeRow]:
 
 
 async def follow(
-    conn: Connection, site: int | None, after: tuple[int, int], states: Sequence[str] | None, of: str | None, limit: int
+    conn: Connection, sites: Sites, after: tuple[int, int], states: Sequence[str] | None, of: str | None, limit: int
 ) -> list[FollowedRow]:
     """Return decided changes after the cursor, oldest first: whoever continues at the last one misses no late commit."""
     chosen = list(states) if states else None
-    values = {"xid": str(after[0]), "id": after[1], "site": site, "states": chosen, "of": of, "limit": limit}
+    values = {"xid": str(after[0]), "id": after[1], "sites": sites, "states": chosen, "of": of, "limit": limit}
     return await _all(conn, FollowedRow, "alert_changes_after", **values)
 
 
@@ -292,9 +294,9 @@ async def evidence(conn: Connection, found: AlertRow) -> list[EvidenceRow]:
     return await _all(conn, EvidenceRow, "evidence", evidence=body) if found.evidence else []
 
 
-async def devices(conn: Connection, site: int | None, code: str | None = None) -> list[DeviceRow]:
+async def devices(conn: Connection, sites: Sites, code: str | None = None) -> list[DeviceRow]:
     """Return devices, those without a place first."""
-    return await _all(conn, DeviceRow, "devices", site=site, code=code)
+    return await _all(conn, DeviceRow, "devices", sites=sites, code=code)
 
 
 async def unclaimed(conn: Connection) -> list[UnclaimedRow]:

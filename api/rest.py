@@ -180,15 +180,15 @@ async def me(who: Reader) -> Me:
 @router.get("/sites")
 async def sites(request: Request, who: Reader) -> list[Site]:
     """Every site the reader may see, gravest state first."""
-    async with console(request).pool.connection() as conn:
-        return [Site.model_validate(row) for row in await reading.sites(conn, who.site)]
+    async with console(request).scoped(who) as conn:
+        return [Site.model_validate(row) for row in await reading.sites(conn, who.sites)]
 
 
 @router.get("/sites/{code}")
 async def site(request: Request, who: Reader, code: str) -> SiteDetail:
     """One site."""
-    async with console(request).pool.connection() as conn:
-        rows = await reading.sites(conn, who.site, code)
+    async with console(request).scoped(who) as conn:
+        rows = await reading.sites(conn, who.sites, code)
     if not rows:
         raise NotFound(f"there is no site {code!r}")
     return SiteDetail.model_validate(rows[0])
@@ -208,17 +208,17 @@ async def alerts(
     if after is not None and cursor is not None:
         raise BadRequest("cursor leads to older pages, after to newer changes; send one of them")
     below = None if cursor is None else _number(cursor)
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         if after is not None:
-            return await _followed(conn, who.site, _position(after), state, site, limit)
+            return await _followed(conn, who.sites, _position(after), state, site, limit)
         edge = await reading.snapshot(conn)  # read first: what commits from here on comes by `after`
-        rows = await reading.alerts(conn, who.site, states=state, of=site, below=below, limit=limit + 1)
+        rows = await reading.alerts(conn, who.sites, states=state, of=site, below=below, limit=limit + 1)
     more = len(rows) > limit
     return Alerts(items=[alert_of(r) for r in rows[:limit]], cursor=str(rows[limit - 1].id) if more else None, after=f"{edge}-0")
 
 
 async def _followed(
-    conn: reading.Connection, own: int | None, after: tuple[int, int], states: list[State] | None, of: str | None, limit: int
+    conn: reading.Connection, own: reading.Sites, after: tuple[int, int], states: list[State] | None, of: str | None, limit: int
 ) -> Followed:
     changed = await reading.follow(conn, own, after, states, of, limit)
     rows = [await reading.alert(conn, own, number) for number in dict.fromkeys(c.alert for c in changed)]
@@ -246,51 +246,51 @@ def _position(text: str) -> tuple[int, int]:
 @router.get("/alerts/{number}")
 async def alert(request: Request, who: Reader, number: int) -> Alert:
     """One alert."""
-    async with console(request).pool.connection() as conn:
-        return alert_of(await found(conn, who.site, number))
+    async with console(request).scoped(who) as conn:
+        return alert_of(await found(conn, who.sites, number))
 
 
 @router.get("/alerts/{number}/changes")
 async def changes(request: Request, who: Reader, number: int) -> list[Change]:
     """An alert's history, oldest first."""
-    async with console(request).pool.connection() as conn:
-        await found(conn, who.site, number)
+    async with console(request).scoped(who) as conn:
+        await found(conn, who.sites, number)
         return [Change.model_validate(c) for c in await reading.changes(conn, number)]
 
 
 @router.post("/alerts/{number}/acknowledge")
 async def acknowledge(request: Request, who: Actor, number: int, body: Acknowledge) -> Alert:
     """Take an alert over; 409 when someone was faster."""
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         await acting.acknowledge(conn, who, number, body.version, now_us())
-        return alert_of(await found(conn, who.site, number))
+        return alert_of(await found(conn, who.sites, number))
 
 
 @router.post("/alerts/{number}/resolve")
 async def resolve(request: Request, who: Actor, number: int, body: Resolve) -> Alert:
     """Resolve an alert with its outcome; 409 when someone was faster."""
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         await acting.resolve(conn, who, number, body.version, body.outcome, body.note, now_us())
-        return alert_of(await found(conn, who.site, number))
+        return alert_of(await found(conn, who.sites, number))
 
 
 @router.get("/dead-letters")
 async def dead_letters(request: Request, who: Reader) -> list[DeadLetter]:
     """Pushes that were given up, newest first; for administrators, empty for others."""
-    if who.role != "admin":
+    if who.role != "city":
         return []
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         return [DeadLetter.model_validate(row) for row in await reading.dead_letters(conn)]
 
 
 @router.post("/dead-letters/{number}/send-again")
 async def send_again(request: Request, who: Actor, number: int) -> SentAgain:
     """Send a dead letter again and turn its endpoint back on; administrators only."""
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         return SentAgain.model_validate({"id": number, "state": await deadletters.send_again(conn, who, number, now_us())})
 
 
-async def found(conn: reading.Connection, own: int | None, number: int) -> reading.AlertRow:
+async def found(conn: reading.Connection, own: reading.Sites, number: int) -> reading.AlertRow:
     """Return an alert that the reader may see. Raises NotFound."""
     row = await reading.alert(conn, own, number) if 0 < number < 2**63 else None
     if row is None:

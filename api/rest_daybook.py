@@ -8,13 +8,12 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from api import reading
+from api import daybook, reading
 from api.access import Actor
 from api.accounts import Principal
 from api.console import console
-from api.errors import BadRequest, NotFound
+from api.errors import NotFound
 from gateway.clock import now_us
-from ingest.daybook import QUERIES
 
 router = APIRouter(prefix="/api/v1")
 Time = Annotated[int, Field(ge=0, lt=2**62)]
@@ -40,23 +39,21 @@ class SiteMode(Closure):
 @router.post("/sites/{code}/closures", status_code=201)
 async def close(request: Request, who: Actor, code: str, body: Closure) -> Closure:
     """Close a site for a time; absence is not told then."""
-    await _enter(request, who, code, "put_closure", body)
+    await _enter(request, who, code, "closed", body)
     return body
 
 
 @router.post("/sites/{code}/modes", status_code=201)
 async def set_mode(request: Request, who: Actor, code: str, body: SiteMode) -> SiteMode:
     """Enter a visit or a drill."""
-    await _enter(request, who, code, "put_site_mode", body)
+    await _enter(request, who, code, body.mode, body)
     return body
 
 
-async def _enter(request: Request, who: Principal, code: str, query: str, body: Closure) -> None:
-    if body.from_us >= body.to_us or "\0" in body.reason or not body.reason.strip():
-        raise BadRequest("to_us must come after from_us, and a reason is needed")
-    async with console(request).pool.connection() as conn, conn.transaction():
-        if not await reading.sites(conn, who.site, code):
+async def _enter(request: Request, who: Principal, code: str, mode: str, body: Closure) -> None:
+    async with console(request).scoped(who) as conn:
+        rows = await reading.sites(conn, who.sites, code)
+        if not rows:
             raise NotFound(f"there is no site {code!r}")
-        values = body.model_dump() | {"site": code, "author": who.name, "now_us": now_us()}
-        await conn.execute(QUERIES[query], values)
-        await conn.execute(QUERIES["raise_version"])
+        span = body.from_us, body.to_us
+        await daybook.enter(conn, who, rows[0], mode, *span, body.reason, now_us(), cancelled=body.cancelled)

@@ -161,8 +161,8 @@ class Made(BaseModel):
 @router.get("/alerts/{number}/why")
 async def why(request: Request, who: Reader, number: int) -> Why:
     """Who was told of an alert, when and why, and why others were not."""
-    async with console(request).pool.connection() as conn:
-        await found(conn, who.site, number)
+    async with console(request).scoped(who) as conn:
+        await found(conn, who.sites, number)
         decisions, next_us = await duty.why(conn, number)
     told = [(d, [Recipient.model_validate(r) for r in to]) for d, to in decisions]
     names = [name for name in Decision.model_fields if name != "to"]
@@ -173,23 +173,23 @@ async def why(request: Request, who: Reader, number: int) -> Why:
 @router.post("/alerts/{number}/assign")
 async def assign(request: Request, who: Actor, number: int, body: Assign) -> Alert:
     """Give an alert to someone; 409 when someone was faster."""
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         await duty.assign(conn, who, number, body.version, body.assignee, now_us())
-        return alert_of(await found(conn, who.site, number))
+        return alert_of(await found(conn, who.sites, number))
 
 
 @router.post("/alerts/{number}/comments")
 async def comment(request: Request, who: Actor, number: int, body: Comment) -> Alert:
     """Say something about an alert that goes on."""
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         await duty.comment(conn, who, number, body.text, now_us())
-        return alert_of(await found(conn, who.site, number))
+        return alert_of(await found(conn, who.sites, number))
 
 
 @router.get("/silences")
 async def silences(request: Request, who: Reader) -> list[Silence]:
     """Silences and maintenance windows that concern the reader; those of the last week too."""
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         return [Silence.model_validate(row) for row in await duty.silences(conn, who, now_us())]
 
 
@@ -198,14 +198,14 @@ async def silence(request: Request, who: Actor, body: NewSilence) -> Made:
     """Keep quiet about what matches, for a time."""
     now = now_us()
     values = body.model_dump() | {"from_us": now if body.from_us is None else body.from_us}
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         return Made(id=await duty.silence(conn, who, now, **values))
 
 
 @router.post("/silences/{number}/expire")
 async def expire(request: Request, who: Actor, number: int) -> Made:
     """End a silence now."""
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         await duty.expire(conn, who, number, now_us())
     return Made(id=number)
 
@@ -213,34 +213,34 @@ async def expire(request: Request, who: Actor, number: int) -> Made:
 @router.get("/contacts")
 async def contacts(request: Request, who: Administrator) -> list[Contact]:
     """Everyone who can be on duty; for administrators."""
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         return [Contact.model_validate(row) for row in await duty.contacts(conn)]
 
 
 @router.post("/contacts")
 async def put_contact(request: Request, who: Operator, body: NewContact) -> Made:
     """Add someone, or say anew how they are told; for administrators."""
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         return Made(id=await duty.put_contact(conn, body.name, body.endpoint, body.address, body.account))
 
 
 @router.get("/shifts")
 async def shifts(request: Request, who: Reader) -> list[Shift]:
     """Who is on duty where it concerns the reader."""
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         return [Shift.model_validate(row) for row in await duty.shifts(conn, who, now_us())]
 
 
 @router.post("/shifts")
 async def put_shift(request: Request, who: Operator, body: NewShift) -> Made:
     """Put someone on duty; for administrators."""
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         return Made(id=await duty.put_shift(conn, body.contact, body.site, body.region, body.from_us, body.to_us))
 
 
 @router.post("/shifts/{number}/end")
 async def end_shift(request: Request, who: Operator, number: int) -> Made:
     """Take someone off duty; for administrators."""
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         await duty.end_shift(conn, number, now_us())
     return Made(id=number)

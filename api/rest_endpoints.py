@@ -70,14 +70,14 @@ class Reconciliation(BaseModel):
 @router.get("/endpoints")
 async def endpoints(request: Request, who: Administrator) -> list[EndpointState]:
     """Every receiver: breaker, queue, last success, subscriptions."""
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         return [_state(row) for row in await reading.endpoints(conn)]
 
 
 @router.post("/endpoints/{name}/reconcile")
 async def compare(request: Request, who: Administrator, name: str, body: Known) -> Reconciliation:
     """Compare what we say was delivered with what the receiver says it has."""
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         number = next((row["id"] for row in await reading.endpoints(conn) if row["name"] == name), None)
         if number is None:
             raise NotFound(f"there is no endpoint {name!r}")

@@ -81,16 +81,16 @@ async def tasks(
     request: Request, who: Reader, state: State | None = None, limit: Annotated[int, Query(ge=1, le=TASKS)] = TASKS
 ) -> list[Visit]:
     """Visit tasks: the open ones by when they are due, then the others, newest first."""
-    async with console(request).pool.connection() as conn:
-        return [_shown(task) for task in await visits.visits(conn, site=who.site, state=state, limit=limit)]
+    async with console(request).scoped(who) as conn:
+        return [_shown(task) for task in await visits.visits(conn, sites=who.sites, state=state, limit=limit)]
 
 
 @router.post("/visits/{number}")
 async def complete_task(request: Request, who: Actor, number: int, body: Complete) -> Visit:
     """Record a visit; 409 when it was done or withdrawn meanwhile."""
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         await complete(conn, who, number, body.result, body.note, now_us())
-        return _shown((await visits.visits(conn, site=who.site, number=number))[0])
+        return _shown((await visits.visits(conn, sites=who.sites, number=number))[0])
 
 
 @router.get("/visit-rate")
@@ -101,9 +101,9 @@ async def visit_rate(
     region: Annotated[str, Query(description="Beginning of region codes: a county, a town or a village; empty: all")] = "",
 ) -> Rate:
     """The monthly visit rate of the sites of a region."""
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         try:
-            sites = await visits.visit_rate(conn, month, region=region, site=who.site)
+            sites = await visits.visit_rate(conn, month, region=region, sites=who.sites)
         except ValueError as error:
             raise BadRequest(str(error)) from error
     residents, reached = sum(s.residents for s in sites), sum(s.reached for s in sites)
@@ -126,7 +126,7 @@ async def complete(conn: visits.Connection, who: Principal, number: int, result:
     if not 0 < number < 2**63:
         raise missing
     try:
-        await visits.complete(conn, number, visits.Result(result), note, who.name, now, site=who.site)
+        await visits.complete(conn, number, visits.Result(result), note, who.name, now, sites=who.sites)
     except visits.UnknownVisit as error:
         raise missing from error
     except visits.VisitOver as error:

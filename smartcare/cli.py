@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from smartcare import daybook, endpoint, gateways, keeping, settings, trying
+from smartcare import daybook, endpoint, gateways, keeping, membership, settings, trying
 
 Arguments = argparse.Namespace
 
@@ -24,8 +24,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="smartcare", description="社区养老照料中心的无感监测 · unobtrusive monitoring of elder-care centres"
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for declare in (_declare_running, _declare_register, _declare_people):
+    for declare in (_declare_running, _declare_register):
         declare(commands)
+    membership.declare(commands, settings.load, _say)
     daybook.declare(commands, _connect, _say)
     keeping.declare(commands, _connect, _say, lambda: settings.load().keep_days, lambda: _database(settings.load()))
     arguments = parser.parse_args(argv)
@@ -133,29 +134,6 @@ def _declare_register(commands: Any) -> None:
     claim.set_defaults(run=_claim)
 
     endpoint.declare(commands, _say)
-
-
-def _declare_people(commands: Any) -> None:
-    link = commands.add_parser("link", help="登录链接 a single-use sign-in link, ten minutes")
-    link.add_argument("--account", default="admin")
-    link.set_defaults(run=_link)
-
-    account = commands.add_parser("account", help="账号 accounts").add_subparsers(required=True, metavar="ACTION")
-    add = account.add_parser("add", help="add an account")
-    add.add_argument("name")
-    add.add_argument("--role", choices=["admin", "staff"], required=True)
-    add.add_argument("--site", help="code of the site, for staff")
-    add.set_defaults(run=_account)
-    password = account.add_parser("password", help="set a password: typed twice, or one line from standard input")
-    password.add_argument("name")
-    password.set_defaults(run=_password)
-
-    token = commands.add_parser("token", help="接口令牌 an API token")
-    token.add_argument("name")
-    token.add_argument("--account", default="admin")
-    token.add_argument("--scope", action="append", choices=["read", "act", "metrics"], help="repeat for several (default read)")
-    token.add_argument("--days", type=int, default=90)
-    token.set_defaults(run=_token)
 
 
 def _up(a: Arguments) -> int:
@@ -311,46 +289,6 @@ def _claim(a: Arguments) -> int:
     with _connect() as conn:
         claim(conn, a.gateway, a.identity, a.device_class, a.place, now_us(), assessment=a.assessment)
         _say(f"已认领 claimed {a.identity} → {a.place}")
-    return 0
-
-
-def _link(a: Arguments) -> int:
-    from smartcare import accounts
-
-    found = settings.load()
-    _say(accounts.link(_database(found), a.account, found.public_url or f"http://{found.host}:{found.port}"))
-    return 0
-
-
-def _account(a: Arguments) -> int:
-    from smartcare import accounts
-
-    accounts.add(_database(settings.load()), a.name, a.role, a.site)
-    _say(f"已添加 added {a.name}；登录链接 sign-in link: smartcare link --account {a.name}")
-    return 0
-
-
-def _password(a: Arguments) -> int:
-    from getpass import getpass
-
-    from smartcare import accounts
-
-    if sys.stdin.isatty():
-        new = getpass("新密码 new password: ")
-        if new != getpass("再输一遍 once more: "):
-            _say("两次不一样，未更改 the two differ, nothing was changed")
-            return 1
-    else:
-        new = sys.stdin.readline().rstrip("\n")
-    accounts.password(_database(settings.load()), a.name, new)
-    _say(f"密码已更改，其他地方已退出 changed, and signed out everywhere: {a.name}")
-    return 0
-
-
-def _token(a: Arguments) -> int:
-    from smartcare import accounts
-
-    _say(accounts.token(_database(settings.load()), a.account, a.name, a.scope or ["read"], a.days))
     return 0
 
 

@@ -14,16 +14,16 @@ import jinja2
 from psycopg import AsyncConnection
 
 from api import duty, health, reading
-from api.accounts import Principal
+from api.accounts import Part, Principal
 from api.reading import DoorRow
 from api.web import duty_views, troubles, views
 from api.web.charts.doors import Period
 from api.web.door_day import door_day, door_view
 from api.web.i18n import Say, day_start_us
+from api.web.live import LISTS
 from gateway.clock import DAY_US
 
 Connection = AsyncConnection[Any]
-LISTS = frozenset({"alerts", "counters", "sites", "banner", "latest"})
 OF_SITE = frozenset({"site", "pending", "banner"})
 MAX_TOPICS = 12
 """Most topics one page may follow."""
@@ -36,7 +36,7 @@ class Fragments:
 
     def __init__(self, templates: jinja2.Environment) -> None:
         self._templates = templates
-        self._makers: dict[str, Callable[[Connection, str, int | None, Say], Awaitable[str]]] = {
+        self._makers: dict[str, Callable[[Connection, str, Part, Say], Awaitable[str]]] = {
             "alerts": self._alerts,
             "counters": self._counters,
             "sites": self._sites,
@@ -47,44 +47,44 @@ class Fragments:
             "alert": self._alert,
         }
 
-    async def render(self, conn: Connection, topic: str, site: int | None, say: Say) -> str:
-        """Return the topic's HTML; empty if what it was about is gone. site: the reader's own, None for an admin."""
+    async def render(self, conn: Connection, topic: str, part: Part, say: Say) -> str:
+        """Return the topic's HTML; empty if what it was about is gone. part: what the reader may see."""
         name, _, number = topic.partition(":")
-        return await self._makers[name](conn, number, site, say)
+        return await self._makers[name](conn, number, part, say)
 
     def _fill(self, template: str, say: Say, **values: object) -> str:
         return self._templates.get_template(template).render(say=say, **values)
 
-    async def _alerts(self, conn: Connection, _: str, site: int | None, say: Say) -> str:
-        rows = await reading.pending(conn, site)
+    async def _alerts(self, conn: Connection, _: str, part: Part, say: Say) -> str:
+        rows = await reading.pending(conn, _sites(part))
         more = len(rows) == reading.PENDING
         return self._fill("_alerts.html", say, alerts=[views.alert(r, say) for r in rows], topic="alerts", more=more)
 
-    async def _pending(self, conn: Connection, number: str, _: int | None, say: Say) -> str:
-        rows = await reading.pending(conn, int(number))
+    async def _pending(self, conn: Connection, number: str, part: Part, say: Say) -> str:
+        rows = await reading.pending(conn, [int(number)])
         topic = f"pending:{number}"
         return self._fill("_alerts.html", say, alerts=[views.alert(r, say) for r in rows], topic=topic, more=False)
 
-    async def _counters(self, conn: Connection, _: str, site: int | None, say: Say) -> str:
-        return self._fill("_counters.html", say, counters=views.counters(await reading.sites(conn, site), say))
+    async def _counters(self, conn: Connection, _: str, part: Part, say: Say) -> str:
+        return self._fill("_counters.html", say, counters=views.counters(await reading.sites(conn, _sites(part)), say))
 
-    async def _sites(self, conn: Connection, _: str, site: int | None, say: Say) -> str:
-        rows = await reading.sites(conn, site)
+    async def _sites(self, conn: Connection, _: str, part: Part, say: Say) -> str:
+        rows = await reading.sites(conn, _sites(part))
         return self._fill("_sites.html", say, sites=[views.site(r, say) for r in rows], topic="sites")
 
-    async def _banner(self, conn: Connection, number: str, site: int | None, say: Say) -> str:
-        of = int(number) if number else site
+    async def _banner(self, conn: Connection, number: str, part: Part, say: Say) -> str:
+        of = [int(number)] if number else _sites(part)
         rows = await reading.sites(conn, of)
         shown = troubles.banners(await health.read(conn, of), rows, say) + views.banners(rows, say)
         topic = f"banner:{number}" if number else "banner"
         return self._fill("_banner.html", say, banners=shown, topic=topic)
 
-    async def _latest(self, conn: Connection, _: str, site: int | None, say: Say) -> str:
-        rows = await reading.latest(conn, site, LATEST)
+    async def _latest(self, conn: Connection, _: str, part: Part, say: Say) -> str:
+        rows = await reading.latest(conn, _sites(part), LATEST)
         return self._fill("_latest.html", say, events=views.latest(rows, LATEST, say))
 
-    async def _site(self, conn: Connection, number: str, _: int | None, say: Say) -> str:
-        rows = await reading.sites(conn, int(number))
+    async def _site(self, conn: Connection, number: str, part: Part, say: Say) -> str:
+        rows = await reading.sites(conn, [int(number)])
         if not rows:
             return ""
         row = rows[0]
@@ -107,7 +107,7 @@ class Fragments:
         view = await reading.view_of(conn, door.gateway, from_us, to_us)
         return door, door_day(door, rows, view, from_us, to_us)
 
-    async def _alert(self, conn: Connection, number: str, _: int | None, say: Say) -> str:
+    async def _alert(self, conn: Connection, number: str, part: Part, say: Say) -> str:
         row = await reading.alert(conn, None, int(number))
         if row is None:
             return ""
@@ -129,6 +129,10 @@ class Fragments:
         )
 
 
+def _sites(part: Part) -> list[int] | None:
+    return None if part.sites is None else list(part.sites)
+
+
 async def allowed(conn: Connection, topics: list[str], who: Principal) -> bool:
     """Tell whether these topics exist and are the reader's to see: a foreign one is as good as none."""
     if not 0 < len(topics) <= MAX_TOPICS:
@@ -141,8 +145,8 @@ async def allowed(conn: Connection, topics: list[str], who: Principal) -> bool:
         elif not (number.isascii() and number.isdecimal() and len(number) < 10):
             return False
         elif name == "alert":
-            if await reading.alert(conn, who.site, int(number)) is None:
+            if await reading.alert(conn, who.sites, int(number)) is None:
                 return False
-        elif name not in OF_SITE or (who.site or int(number)) != int(number):
+        elif name not in OF_SITE or (who.sites is not None and int(number) not in who.sites):
             return False
     return True

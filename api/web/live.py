@@ -19,11 +19,11 @@ from typing import Any
 import msgspec
 import psycopg
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
 
 from api import health
-from api.accounts import IDLE_US
+from api.accounts import IDLE_US, WHOLE, Part
 from api.errors import TooManyAttempts
+from api.scope import ALL, Pool, within
 from api.web.i18n import Say
 from gateway.clock import MINUTE_US, SECOND_US, now_us
 from ingest.store.queries import Queries
@@ -47,8 +47,10 @@ INTERVAL_S = {"alerts": 0.25, "pending": 0.25, "alert": 0.25}
 SLOW_S = 1.0
 
 Connection = AsyncConnection[Any]
-Render = Callable[[Connection, str, int | None, Say], Awaitable[str]]
-"""(connection, topic, site of the reader or None, language) → HTML of the fragment."""
+Render = Callable[[Connection, str, Part, Say], Awaitable[str]]
+"""(connection, topic, what the reader may see, language) → HTML of the fragment."""
+LISTS = ("alerts", "counters", "sites", "banner", "latest")
+"""Topics that differ by what the reader may see; those of a single thing do not."""
 
 
 @dataclass(slots=True, eq=False)
@@ -56,6 +58,7 @@ class Ticket:
     """An open stream: whose it is, and whether it must close."""
 
     key: bytes
+    part: Part
     ended: bool = False
 
 
@@ -64,7 +67,7 @@ class Hub:
     """One per process. `run` feeds it; `stream` serves a page."""
 
     database_url: str
-    pool: AsyncConnectionPool[Connection]
+    pool: Pool
     render: Render
     boot: str = field(default_factory=lambda: secrets.token_hex(4))
     revision: int = 0
@@ -76,6 +79,7 @@ class Hub:
     _rendering: asyncio.Lock = field(default_factory=asyncio.Lock)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _tickets: set[Ticket] = field(default_factory=set)
+    _parts: dict[str, frozenset[int]] = field(default_factory=dict)
     _after: int | None = None
     _wrong: dict[int, tuple[object, ...]] = field(default_factory=dict)
     _looked_us: int = 0
@@ -107,6 +111,7 @@ class Hub:
         self._latest.clear()
         self._fragments.clear()
         self._floor = self.revision
+        self._parts = {t.part.key: frozenset(t.part.sites) for t in self._tickets if t.part.sites is not None}
 
     def _ring(self) -> None:
         self._wake.set()
@@ -124,6 +129,7 @@ class Hub:
                 await asyncio.sleep(1)
 
     async def _feed(self, conn: Connection) -> None:
+        await conn.execute(ALL)
         await conn.execute("LISTEN smartcare")
         while True:
             now = now_us()
@@ -148,10 +154,10 @@ class Hub:
             if kind == "edge":
                 edge = number
             else:
-                keys |= _touched(kind, number, site)
+                keys |= self._touched(kind, number, site)
         if wrong != self._wrong:
             changed = {shard for shard in wrong | self._wrong if wrong.get(shard) != self._wrong.get(shard)}
-            keys |= await self._sites_of(conn, changed) | {topic_key("banner", None)}
+            keys |= await self._sites_of(conn, changed) | {topic_key("banner", WHOLE)}
         self._after, self._wrong = edge, wrong  # only now: had anything above failed, it would be asked again
         if now // MINUTE_US != self._minute:  # "18 minutes left" grows old by itself
             self._minute = now // MINUTE_US
@@ -166,7 +172,7 @@ class Hub:
 
     async def _sites_of(self, conn: Connection, shards: set[int]) -> set[str]:
         sites = await (await conn.execute(SQL["site_shards"])).fetchall()
-        return {key for site, shard in sites if shard in shards for key in _touched("site", 0, site)}
+        return {key for site, shard in sites if shard in shards for key in self._touched("site", 0, site)}
 
     async def _end_strangers(self, conn: Connection, now: int) -> None:
         values = {"hashes": [t.key for t in self._tickets], "now_us": now, "idle_us": now - IDLE_US}
@@ -175,24 +181,40 @@ class Hub:
             ticket.ended = ticket.key not in live
         self._ring()
 
-    async def fragment(self, topic: str, site: int | None, lang: str) -> str:
+    def _touched(self, kind: str, number: int, site: int | None) -> set[str]:
+        names = ("alerts",) if kind == "alert" else ("counters", "sites", "banner", "latest")
+        parts = ["*", "*-", f"{site}", f"{site}-", *(key for key, sites in self._parts.items() if site in sites)]
+        single = (f"alert:{number}", f"pending:{site}") if kind == "alert" else (f"site:{site}", f"banner:{site}")
+        return {f"{name}@{part}" for name in names for part in parts} | {key + end for key in single for end in ("", "-")}
+
+    def _follow(self, part: Part) -> None:
+        """Keep revisions of a part's lists from here on; what its sites had before counts for it."""
+        if part.sites is None or part.key in self._parts:
+            return
+        self._parts[part.key] = frozenset(part.sites)
+        for name in LISTS:
+            before = max((self.latest(f"{name}@{site}") for site in part.sites), default=0)
+            self._latest[topic_key(name, part)] = max(self.latest(topic_key(name, part)), before)
+
+    async def fragment(self, topic: str, part: Part, lang: str) -> str:
         """Return the topic's HTML, rendered at most once per revision and language for all readers of the same part."""
-        key = topic_key(topic, site)
+        key = topic_key(topic, part)
         async with self._rendering:
             known = self._fragments.get((key, lang))
             if known and known[0] >= self.latest(key):
                 return known[1]
             revision = self.revision
-            async with self.pool.connection() as conn:
-                html = await self.render(conn, topic, site, Say(lang, now_us()))
+            async with within(self.pool, Part(sites=None, persons=part.persons) if ":" in topic else part) as conn:
+                html = await self.render(conn, topic, part, Say(lang, now_us()))
             self._fragments[key, lang] = revision, html
             return html
 
-    def open(self, key: bytes) -> Ticket:
+    def open(self, key: bytes, part: Part) -> Ticket:
         """Admit a stream. Raises TooManyAttempts beyond the limits. `shut` it when it is over."""
         if len(self._tickets) >= MAX_STREAMS or sum(t.key == key for t in self._tickets) >= MAX_STREAMS_EACH:
             raise TooManyAttempts("too many live pages are open; close some", retry_after=30)
-        ticket = Ticket(key)
+        ticket = Ticket(key, part)
+        self._follow(part)
         self._tickets.add(ticket)
         return ticket
 
@@ -200,9 +222,10 @@ class Hub:
         """Forget a stream."""
         self._tickets.discard(ticket)
 
-    async def stream(self, ticket: Ticket, topics: list[str], site: int | None, lang: str, position: str) -> AsyncIterator[bytes]:
+    async def stream(self, ticket: Ticket, topics: list[str], lang: str, position: str) -> AsyncIterator[bytes]:
         """Yield server-sent events until the session ends: "fragment" (with id), "caught-up" and "beat" (without), "bye"."""
         boot, _, number = position.partition(":")
+        part = ticket.part
         start = int(number) if boot == self.boot and number.isdecimal() else -1
         sent = dict.fromkeys(topics, start)
         shown: dict[str, str] = {}
@@ -212,20 +235,20 @@ class Hub:
         yield b"retry: 2000\n\n"
         while not (self.closing or ticket.ended):
             wake, now = self._wake, clock()
-            behind = [t for t in topics if self.latest(topic_key(t, site)) > sent[t]]
+            behind = [t for t in topics if self.latest(topic_key(t, part)) > sent[t]]
             for topic in behind:
                 if due_at[topic] > now:
                     continue
                 revision = self.revision
-                html = await self.fragment(topic, site, lang)
+                html = await self.fragment(topic, part, lang)
                 sent[topic], due_at[topic] = revision, clock() + INTERVAL_S.get(topic.partition(":")[0], SLOW_S)
                 if shown.get(topic) != html:
                     shown[topic] = html
-                    yield event("fragment", {"topic": topic, "html": html}, f"{self.boot}:{self._resume(sent, site)}")
-            waiting = [due_at[t] for t in behind if self.latest(topic_key(t, site)) > sent[t]]
+                    yield event("fragment", {"topic": topic, "html": html}, f"{self.boot}:{self._resume(sent, part)}")
+            waiting = [due_at[t] for t in behind if self.latest(topic_key(t, part)) > sent[t]]
             if not (waiting or caught_up):
                 caught_up = True
-                yield event("caught-up", {}, f"{self.boot}:{self._resume(sent, site)}")
+                yield event("caught-up", {}, f"{self.boot}:{self._resume(sent, part)}")
             if beat_at <= clock():
                 beat_at = clock() + BEAT_S
                 if self.healthy:  # without a database nothing is live: let the page notice
@@ -234,22 +257,15 @@ class Hub:
         if ticket.ended:
             yield event("bye", {})
 
-    def _resume(self, sent: dict[str, int], site: int | None) -> int:
+    def _resume(self, sent: dict[str, int], part: Part) -> int:
         """The revision up to which this page has everything: below the oldest change it still waits for."""
-        waits = [self.latest(topic_key(t, site)) - 1 for t, has in sent.items() if self.latest(topic_key(t, site)) > has]
+        waits = [self.latest(topic_key(t, part)) - 1 for t, has in sent.items() if self.latest(topic_key(t, part)) > has]
         return min([self.revision, *waits])
 
 
-def topic_key(topic: str, site: int | None) -> str:
+def topic_key(topic: str, part: Part) -> str:
     """What a topic's revision is kept under: the lists differ by what the reader may see, single things do not."""
-    return topic if ":" in topic else f"{topic}@{site or '*'}"
-
-
-def _touched(kind: str, number: int, site: int | None) -> set[str]:
-    names = ("alerts",) if kind == "alert" else ("counters", "sites", "banner", "latest")
-    keys = {topic_key(name, scope) for name in names for scope in (None, site)}
-    single = (f"alert:{number}", f"pending:{site}") if kind == "alert" else (f"site:{site}", f"banner:{site}")
-    return keys | set(single)
+    return topic + ("" if part.persons else "-") if ":" in topic else f"{topic}@{part.key}"
 
 
 def event(name: str, data: dict[str, str], identity: str = "") -> bytes:

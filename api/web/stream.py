@@ -23,12 +23,12 @@ router = APIRouter(include_in_schema=False)
 async def events(request: Request, who: Reader, topics: str, after: str = "") -> Response:
     """Server-sent events of the topics (separated by spaces), from the given position on. GET changes nothing."""
     state, wanted = console(request), topics.split()
-    async with state.pool.connection() as conn:
+    async with state.scoped(who) as conn:
         if not await allowed(conn, wanted, who):
             raise NotFound("there is no such topic")
     position = request.headers.get("last-event-id") or after
-    ticket = state.hub.open(who.key)
-    body = _guarded(state.hub, ticket, state.hub.stream(ticket, wanted, who.site, say_for(request).lang, position))
+    ticket = state.hub.open(who.key, who.part)
+    body = _guarded(state.hub, ticket, state.hub.stream(ticket, wanted, say_for(request).lang, position))
     return StreamingResponse(body, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
 

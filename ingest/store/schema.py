@@ -15,6 +15,9 @@ from psycopg import sql
 from gateway.clock import DAY_US
 from ingest.errors import IngestError
 
+ACCESS = "access.sql"
+"""Row-level security: not a step but a state, brought about again whenever it or the schema has changed."""
+API_ROLE = "smartcare_api"
 LOCK = 0x5CA12E  # advisory lock of migrations
 PARTITION = re.compile(r"^-- @partition (\w+) (\d+)$", re.M)
 AHEAD = 3  # partitions kept ready beyond the present one
@@ -46,7 +49,22 @@ def migrate(conn: psycopg.Connection[Any], now_us: int) -> list[str]:
                     _partition(conn, table, days, now_us, timescale)
             conn.execute("INSERT INTO migration VALUES (%s, %s, %s)", [name, digest, now_us])
             applied.append(name)
+        text = (resources.files("ingest.store") / ACCESS).read_text()
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if applied or done.get(ACCESS) != digest or not _has_access(conn):
+            conn.execute(text.encode())
+            conn.execute("DELETE FROM migration WHERE name = %s", [ACCESS])
+            conn.execute("INSERT INTO migration VALUES (%s, %s, %s)", [ACCESS, digest, now_us])
     return applied
+
+
+def _has_access(conn: psycopg.Connection[Any]) -> bool:
+    """Tell whether the API's role and its rights are there: a restored database comes without them."""
+    role = conn.execute("SELECT FROM pg_roles WHERE rolname = %s", [API_ROLE]).fetchone()
+    if role is None:
+        return False
+    row = conn.execute("SELECT has_table_privilege(%s, 'site', 'SELECT')", [API_ROLE]).fetchone()
+    return row is not None and bool(row[0])
 
 
 def migrations() -> list[tuple[str, str]]:

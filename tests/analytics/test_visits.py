@@ -139,10 +139,10 @@ async def test_who_was_not_found_is_still_absent(conn: Conn) -> None:
 async def test_a_task_of_another_site_does_not_exist(conn: Conn) -> None:
     await say(conn, finding(Phase.BEGIN))
     (task,) = await visits.visits(conn)
-    assert await visits.visits(conn, site=2) == []
-    for number, site in ((task.id, 2), (task.id + 1, None)):
+    assert await visits.visits(conn, sites=[2]) == []
+    for number, sites in ((task.id, [2]), (task.id + 1, None)):
         with pytest.raises(visits.UnknownVisit):
-            await visits.complete(conn, number, Result.WELL, "", "王", NOW_US, site=site)
+            await visits.complete(conn, number, Result.WELL, "", "王", NOW_US, sites=sites)
     assert await tasks(conn) == [("open", None, "")]
 
 
@@ -167,7 +167,7 @@ async def test_the_visit_rate_counts_each_resident_once_by_home_site_and_region(
 
     assert await rate("2026-09") == [("s1", 3, 1, 1, 1), ("s2", 1, 1, 0, 1)]
     assert await rate("2026-10", region="330481001") == [("s1", 3, 1, 0, 1)]
-    assert await rate("2026-12", site=2) == [("s2", 1, 0, 0, 0)]
+    assert await rate("2026-12", sites=[2]) == [("s2", 1, 0, 0, 0)]
     await conn.execute("UPDATE person SET consent_to_us = 5 WHERE id = 3")
     await conn.execute("UPDATE visit_task SET person = 2")
     assert await rate("2026-09", region="330481001001") == [("s1", 2, 1, 1, 2)]

@@ -53,7 +53,7 @@ def town(dsn: str) -> Iterator[Town]:
             county=county,
             east=east,
             west=west,
-            admin=county.account("root", "admin"),
+            admin=county.account("root", "city"),
             east_staff=county.account("east-staff", "staff", east),
             west_staff=county.account("west-staff", "staff", west),
         )

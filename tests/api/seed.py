@@ -174,12 +174,17 @@ class County:
         assert row
         return int(row[0])
 
-    def account(self, name: str, role: str, site: int | None = None, password: str | None = None) -> int:
+    def account(
+        self, name: str, role: str, site: int | None = None, password: str | None = None, *, area: str | None = None
+    ) -> int:
         """An account; the password is stored as given (a hash)."""
         row = self.conn.execute(
-            "INSERT INTO account (name, role, site, password) VALUES (%s, %s, %s, %s) RETURNING id", [name, role, site, password]
+            "INSERT INTO account (name, role, area, password) VALUES (%s, %s, %s, %s) RETURNING id",
+            [name, role, "" if role == "city" else area, password],
         ).fetchone()
         assert row
+        if site is not None:
+            self.conn.execute("INSERT INTO account_site VALUES (%s, %s)", [row[0], site])
         return int(row[0])
 
     def session(self, account: int) -> str:

@@ -127,8 +127,8 @@ def test_staff_silence_their_own_site_only_and_see_no_one_elses(east_staff: http
     until = now_us() + HOUR_US
     west = admin.post("/api/v1/silences", json={"reason": "x", "site": "west", "to_us": until}).json()["id"]
     town = admin.post("/api/v1/silences", json={"reason": "x", "region": TOWNSHIP, "to_us": until}).json()["id"]
-    for elsewhere in ({"site": "west"}, {"region": TOWNSHIP}):
-        assert east_staff.post("/api/v1/silences", json={"reason": "x", "to_us": until} | elsewhere).status_code == 403
+    for elsewhere, status in (({"site": "west"}, 404), ({"site": "nowhere"}, 404), ({"region": TOWNSHIP}, 403)):
+        assert east_staff.post("/api/v1/silences", json={"reason": "x", "to_us": until} | elsewhere).status_code == status
     mine = east_staff.post("/api/v1/silences", json={"reason": "x", "rule": "left_open", "to_us": until}).json()["id"]
     rows = {s["id"]: s["site"] for s in east_staff.get("/api/v1/silences").json()}
     assert rows == {mine: "east", town: None}

@@ -11,6 +11,7 @@ import httpx
 import psycopg
 import pytest
 
+from api.accounts import WHOLE
 from api.errors import TooManyAttempts
 from gateway.clock import SECOND_US, now_us
 from gateway.events import Kind
@@ -231,8 +232,8 @@ def test_the_stream_survives_the_loss_of_its_database_connection(admin: httpx.Cl
 def test_a_session_cannot_hold_more_than_twenty_streams(running: Running, admin: httpx.Client) -> None:
     hub = running.server.config.app.state.console.hub  # type: ignore[union-attr]
     for _ in range(20):
-        hub.open(b"someone")
+        hub.open(b"someone", WHOLE)
     with pytest.raises(TooManyAttempts):
-        hub.open(b"someone")
+        hub.open(b"someone", WHOLE)
     with events(admin, "alerts") as stream:
         stream.until_caught_up()

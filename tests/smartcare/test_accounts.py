@@ -16,7 +16,7 @@ def run(dsn: str, *arguments: str, typed: str = "") -> subprocess.CompletedProce
 
 
 def test_an_account_gets_a_password_that_only_its_hash_is_kept_of(dsn: str) -> None:
-    assert run(dsn, "account", "add", "chen", "--role", "admin").returncode == 0
+    assert run(dsn, "account", "add", "chen", "--role", "city").returncode == 0
     done = run(dsn, "account", "password", "chen", typed="七里香 seven-mile\n")
     assert done.returncode == 0, done.stderr
     with psycopg.connect(dsn) as conn:
@@ -29,7 +29,7 @@ def test_an_unknown_account_and_an_empty_password_are_refused_in_one_line(dsn: s
     unknown = run(dsn, "account", "password", "nobody", typed="x\n")
     assert (unknown.returncode, unknown.stderr.count("\n")) == (1, 1)
     assert "nobody" in unknown.stderr
-    run(dsn, "account", "add", "chen", "--role", "admin")
+    run(dsn, "account", "add", "chen", "--role", "city")
     empty = run(dsn, "account", "password", "chen", typed="\n")
     assert (empty.returncode, empty.stderr.count("\n")) == (1, 1)
     assert "1 to 1024 bytes" in empty.stderr

@@ -28,8 +28,8 @@ async def history(request: Request, who: Reader, before: int | None = None) -> R
     say, chosen = say_for(request), request.query_params.get("show", "all")
     if chosen not in FILTERS:
         raise BadRequest("show is one of all, active, ended")
-    async with console(request).pool.connection() as conn:
-        rows = await reading.alerts(conn, who.site, states=FILTERS[chosen], below=before, limit=PAGE + 1)
+    async with console(request).scoped(who) as conn:
+        rows = await reading.alerts(conn, who.sites, states=FILTERS[chosen], below=before, limit=PAGE + 1)
     older = rows[PAGE - 1].id if len(rows) > PAGE else None
     return show(
         request,
@@ -53,12 +53,12 @@ async def alert(request: Request, who: Reader, number: int) -> Response:
 async def _alert_page(request: Request, who: Reader, number: int, message: str, status: int = 200) -> Response:
     state, say = console(request), say_for(request)
     position = state.hub.position()
-    async with state.pool.connection() as conn:
-        row = await reading.alert(conn, who.site, number)
+    async with state.scoped(who) as conn:
+        row = await reading.alert(conn, who.sites, number)
         if row is None:
             raise NotFound(f"there is no alert {number}")
         topic = f"alert:{number}"
-        part = Markup(await state.fragments.render(conn, topic, who.site, say))  # noqa: S704 - our own template
+        part = Markup(await state.fragments.render(conn, topic, who.part, say))  # noqa: S704 - our own template
     return show(
         request,
         "alert.html",
@@ -80,7 +80,7 @@ async def acknowledge(request: Request, who: Actor, number: int) -> Response:
     """Take over, from the form; whoever was slower sees the alert as it is now and why nothing happened."""
     fields = await form(request)
     try:
-        async with console(request).pool.connection() as conn:
+        async with console(request).scoped(who) as conn:
             await acting.acknowledge(conn, who, number, whole(fields.get("version", "")), now_us())
     except Stale as stale:
         return await _stale(request, who, number, stale)
@@ -93,7 +93,7 @@ async def resolve(request: Request, who: Actor, number: int) -> Response:
     fields = await form(request)
     version, outcome, note = whole(fields.get("version", "")), fields.get("outcome", ""), fields.get("note", "").strip()
     try:
-        async with console(request).pool.connection() as conn:
+        async with console(request).scoped(who) as conn:
             await acting.resolve(conn, who, number, version, outcome, note, now_us())
     except Stale as stale:
         return await _stale(request, who, number, stale)
@@ -105,7 +105,7 @@ async def assign(request: Request, who: Actor, number: int) -> Response:
     """Give an alert to someone, from the form."""
     fields = await form(request)
     try:
-        async with console(request).pool.connection() as conn:
+        async with console(request).scoped(who) as conn:
             await duty.assign(conn, who, number, whole(fields.get("version", "")), fields.get("assignee", ""), now_us())
     except Stale as stale:
         return await _stale(request, who, number, stale)
@@ -117,7 +117,7 @@ async def comment(request: Request, who: Actor, number: int) -> Response:
     """Say something about an alert, from the form."""
     fields = await form(request)
     try:
-        async with console(request).pool.connection() as conn:
+        async with console(request).scoped(who) as conn:
             await duty.comment(conn, who, number, fields.get("text", ""), now_us())
     except Stale as stale:
         return await _stale(request, who, number, stale)

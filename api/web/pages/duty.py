@@ -24,10 +24,10 @@ ZONE = "Asia/Shanghai"
 async def silences(request: Request, who: Reader) -> Response:
     """What nobody is told of at present, and a form to keep something quiet."""
     say = say_for(request)
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         rows = await duty.silences(conn, who, say.now_us)
-        sites = await reading.sites(conn, who.site)
-        regions = await duty.choices(conn, "regions") if who.site is None else []
+        sites = await reading.sites(conn, who.sites)
+        regions = await duty.choices(conn, "regions") if who.sites is None else []
     return show(
         request,
         "silences.html",
@@ -47,7 +47,7 @@ async def silence(request: Request, who: Actor) -> Response:
     fields, now = await form(request), now_us()
     start = _time(fields.get("from", "")) or now
     hours = whole(fields.get("hours", ""))
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         await duty.silence(
             conn,
             who,
@@ -67,7 +67,7 @@ async def silence(request: Request, who: Actor) -> Response:
 @router.post("/silences/{number}/expire")
 async def expire(request: Request, who: Actor, number: int) -> Response:
     """End a silence now, from the form."""
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         await duty.expire(conn, who, number, now_us())
     return RedirectResponse("/silences", 303)
 
@@ -76,11 +76,11 @@ async def expire(request: Request, who: Actor, number: int) -> Response:
 async def roster(request: Request, who: Reader) -> Response:
     """Who is on duty; forms to add people and shifts, for an admin."""
     say = say_for(request)
-    admin = who.role == "admin"
-    async with console(request).pool.connection() as conn:
+    admin = who.role == "city"
+    async with console(request).scoped(who) as conn:
         rows = await duty.shifts(conn, who, say.now_us)
         people = await duty.contacts(conn) if admin else []
-        sites = await reading.sites(conn, who.site) if admin else []
+        sites = await reading.sites(conn, who.sites) if admin else []
         regions = await duty.choices(conn, "regions") if admin else []
         endpoints = await duty.choices(conn, "endpoints") if admin else []
     places = [(f"site:{s.code}", say.name(s.name, s.name_en)) for s in sites]
@@ -102,7 +102,7 @@ async def put_contact(request: Request, who: Operator) -> Response:
     """Add someone who can be on duty, from the form."""
     fields = await form(request)
     values = [fields.get(name, "") for name in ("name", "endpoint", "address", "account")]
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         await duty.put_contact(conn, *values)
     return RedirectResponse("/roster", 303)
 
@@ -114,7 +114,7 @@ async def put_shift(request: Request, who: Operator) -> Response:
     kind, _, code = fields.get("place", "").partition(":")
     site, region = (code if kind == "site" else None), (code if kind == "region" else None)
     start, end = _time(fields.get("from", "")) or now_us(), _time(fields.get("to", ""))
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         await duty.put_shift(conn, fields.get("contact", ""), site, region, start, end)
     return RedirectResponse("/roster", 303)
 
@@ -122,7 +122,7 @@ async def put_shift(request: Request, who: Operator) -> Response:
 @router.post("/roster/shifts/{number}/end")
 async def end_shift(request: Request, who: Operator, number: int) -> Response:
     """Take someone off duty, from the form."""
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         await duty.end_shift(conn, number, now_us())
     return RedirectResponse("/roster", 303)
 

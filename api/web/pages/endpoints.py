@@ -18,7 +18,7 @@ SIGNS = {"closed": "ok", "open": "alert", "half_open": "attention", "off": "clos
 @router.get("/endpoints")
 async def endpoints(request: Request, who: Administrator) -> Response:
     """Every endpoint, and what was given up."""
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         rows, dead = await reading.endpoints(conn), await reading.dead_letters(conn)
     shown = [row | _state(row, now_us()) for row in rows]
     return show(request, "endpoints.html", who=who, here="more", endpoints=shown, dead=dead)
@@ -27,7 +27,7 @@ async def endpoints(request: Request, who: Administrator) -> Response:
 @router.post("/endpoints/dead-letters/{number}/send-again")
 async def send_again(request: Request, who: Actor, number: int) -> Response:
     """Send a dead letter again, from the form."""
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         await deadletters.send_again(conn, who, number, now_us())
     return RedirectResponse("/endpoints", 303)
 

@@ -16,9 +16,9 @@ router = APIRouter(include_in_schema=False)
 async def devices(request: Request, who: Reader) -> Response:
     """Devices with the time each was last heard; unknown ones too, for an admin."""
     say = say_for(request)
-    async with console(request).pool.connection() as conn:
-        known = await reading.devices(conn, who.site)
-        unknown = await reading.unclaimed(conn) if who.role == "admin" else []
+    async with console(request).scoped(who) as conn:
+        known = await reading.devices(conn, who.sites)
+        unknown = await reading.unclaimed(conn) if who.role == "city" else []
     return show(
         request,
         "devices.html",
@@ -34,7 +34,7 @@ async def devices(request: Request, who: Reader) -> Response:
 async def more(request: Request, who: Reader) -> Response:
     """Account and display; how the pushes stand, for an admin."""
     counts = {}
-    if who.role == "admin":
-        async with console(request).pool.connection() as conn:
+    if who.role == "city":
+        async with console(request).scoped(who) as conn:
             counts = await reading.push_counts(conn)
     return show(request, "more.html", who=who, here="more", counts=counts)

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from api import health, metrics
 from api.access import OPEN, Scraper
 from api.console import console
+from api.scope import within
 from gateway.clock import now_us
 
 router = APIRouter(include_in_schema=False)
@@ -30,7 +31,7 @@ async def livez(request: Request) -> Response:
 async def healthz(request: Request) -> Response:
     """200 while everything is received and analysed, else 503; both say what is and what is not, in numbers only."""
     try:
-        async with console(request).pool.connection() as conn:
+        async with within(console(request).pool) as conn:
             well, said = (await health.read(conn, None)).summary()
     except (psycopg.OperationalError, PoolTimeout):
         well, said = False, {"status": "failing", "database": "away", "shards": None, "broker": "unknown"}
@@ -40,6 +41,5 @@ async def healthz(request: Request) -> Response:
 @router.get("/metrics")
 async def figures(request: Request, who: Scraper) -> Response:
     """The figures of the whole system for Prometheus."""
-    del who
-    async with console(request).pool.connection() as conn:
+    async with console(request).scoped(who) as conn:
         return Response(await metrics.exposition(conn, now_us()), media_type=CONTENT_TYPE_LATEST)

@@ -54,7 +54,7 @@ async def record(request: Request, who: Actor, number: int) -> Response:
     """Record a visit, from the form; whoever was slower sees why nothing happened."""
     fields = await form(request)
     try:
-        async with console(request).pool.connection() as conn:
+        async with console(request).scoped(who) as conn:
             await complete(conn, who, number, fields.get("result", ""), fields.get("note", "").strip(), now_us())
     except Stale as stale:
         say = say_for(request)
@@ -66,10 +66,10 @@ async def record(request: Request, who: Actor, number: int) -> Response:
 async def _page(request: Request, who: Reader, message: str, status: int = 200) -> Response:
     say = say_for(request)
     month = f"{datetime.fromtimestamp(say.now_us // SECOND_US, ZoneInfo(ZONE)):%Y-%m}"
-    async with console(request).pool.connection() as conn:
-        todo = await visits.visits(conn, site=who.site, state="open")
-        past = [t for s in ("done", "withdrawn") for t in await visits.visits(conn, site=who.site, state=s, limit=PAST)]
-        rates = await visits.visit_rate(conn, month, site=who.site)
+    async with console(request).scoped(who) as conn:
+        todo = await visits.visits(conn, sites=who.sites, state="open")
+        past = [t for s in ("done", "withdrawn") for t in await visits.visits(conn, sites=who.sites, state=s, limit=PAST)]
+        rates = await visits.visit_rate(conn, month, sites=who.sites)
     past.sort(key=lambda t: -(t.done_us or 0))
     residents, reached = sum(r.residents for r in rates), sum(r.reached for r in rates)
     return show(
