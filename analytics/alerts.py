@@ -8,6 +8,7 @@ connection has none.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from psycopg.rows import dict_row, tuple_row
 from psycopg.types.json import Jsonb
 
 from analytics import reasons
+from analytics.evidence import span
 from analytics.findings import Finding, Rule
 from analytics.lifecycle import ACTIVE, Action, Change, Refusal, State, decide
 from analytics.recurrence import Draft, follow
@@ -26,6 +28,8 @@ QUERIES = Queries("analytics")
 ANALYZER = "analyzer"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Connection = AsyncConnection[Any]
+TRACED = 50
+"""At most so many events of a span, the newest, are named as what a finding rests on."""
 UNTOLD = frozenset({Action.ASSIGN, Action.COMMENT})
 """What a platform is not told of: its snapshot stays the same."""
 
@@ -175,6 +179,9 @@ async def _trace(conn: Connection, finding: Finding) -> list[list[int]]:
         row = await (await _tuples(conn, "trace_evidence", values)).fetchone()
         if row:
             traced.append(list(row))
+    if about := span(finding):
+        wanted = asdict(about) | {"shard": finding.shard, "most": TRACED}
+        traced += [list(row) for row in await (await _tuples(conn, "trace_span", wanted)).fetchall()]
     return traced
 
 

@@ -127,6 +127,32 @@ SELECT gateway, stream, seq, %(ordinal)s - first FROM frame
 WHERE pos = %(pos)s AND shard = %(shard)s AND first <= %(ordinal)s AND %(ordinal)s < first + events
 LIMIT 1
 
+-- name: trace_span
+-- Where the newest events of a site, place, device or person in a span of time came from. Rows are stored after they happened,
+-- but for clocks that are a little ahead; that keeps us to the partitions that can have them.
+WITH devices AS (
+    SELECT DISTINCT m.device FROM mounting m JOIN place p ON p.id = m.place
+    WHERE CASE %(kind)s WHEN 'site' THEN p.site WHEN 'place' THEN p.id WHEN 'device' THEN m.device END = %(subject)s
+      AND m.from_us <= %(to_us)s AND (m.to_us IS NULL OR m.to_us > %(from_us)s)
+),
+mine AS (
+    SELECT e.t_us, e.pos, e.shard, e.ordinal FROM event e
+    WHERE e.device IN (SELECT device FROM devices) AND e.t_us BETWEEN %(from_us)s AND %(to_us)s AND NOT %(strangers)s
+      AND e.pos >= %(from_us)s - 600000000 AND e.shard = %(shard)s
+    UNION ALL
+    SELECT e.t_us, e.pos, e.shard, e.ordinal FROM passage e
+    WHERE e.device IN (SELECT device FROM devices) AND e.t_us BETWEEN %(from_us)s AND %(to_us)s
+      AND (NOT %(strangers)s OR e.result = 3) AND e.pos >= %(from_us)s - 600000000 AND e.shard = %(shard)s
+    UNION ALL
+    SELECT e.t_us, e.pos, e.shard, e.ordinal FROM passage e
+    WHERE %(kind)s = 'person' AND e.person = %(subject)s AND e.person <> 0 AND e.t_us BETWEEN %(from_us)s AND %(to_us)s
+      AND e.pos >= %(from_us)s - 600000000
+),
+newest AS (SELECT * FROM mine ORDER BY t_us DESC, pos DESC, ordinal DESC LIMIT %(most)s)
+SELECT f.gateway, f.stream, f.seq, n.ordinal - f.first
+FROM newest n JOIN frame f ON f.pos = n.pos AND f.shard = n.shard AND f.first <= n.ordinal AND n.ordinal < f.first + f.events
+ORDER BY n.t_us, n.pos, n.ordinal
+
 -- name: advance
 -- The guard of T2: the position moves only from where we think it is, and only for the owner.
 UPDATE shard SET analysed = %(new)s, failing_since_us = NULL, failure = ''

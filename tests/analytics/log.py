@@ -31,6 +31,9 @@ def register(conn: psycopg.Connection[Any], inputs: Inputs, shard: int, endpoint
     for d in inputs.devices:
         columns = "device (id, gateway, identity, class, name)"
         conn.execute(put.format(columns, "%s,%s,%s,%s,%s").encode(), [d.id, d.gateway, d.identity, d.device_class, d.name])
+        if d.place:
+            columns = "mounting (device, place, from_us)"
+            conn.execute(f"INSERT INTO {columns} VALUES (%s, %s, %s)".encode(), [d.id, d.place, d.mounted_us])
     for name in endpoints:
         conn.execute("INSERT INTO endpoint (name, url, secret) VALUES (%s, 'http://127.0.0.1:9/', 'whsec_x')", [name])
 
