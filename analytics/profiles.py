@@ -4,7 +4,7 @@ One decision: a quarter of an hour is learned a day after it was counted, when i
 it can still be found blind, excused or part of something unusual, and then it teaches little or nothing.
 
     count ─→ ring (96 quarters) ─ a day later ─→ class shape (workday, Saturday, Sunday: 96 quarters)
-                                              ├→ ratio of each day type to its class (24 hours)
+                                              ├→ ratio of each day type to its class (12 times two hours)
                                               └→ level (days) ── shape x ratio x level = usual
 
 A usual count is the mean of a negative binomial whose relative variance `spread` is learned for each length of time.
@@ -39,7 +39,7 @@ PROFILE = np.dtype(
     [
         ("id", "i4"),
         ("shape", "u2", (3, QUARTERS)),
-        ("ratio", "f2", (8, 24)),
+        ("ratio", "f2", (8, 12)),
         ("ring", "u2", (QUARTERS,)),
         ("spread", "f2", (2, BLOCKS, len(SPANS))),
         ("learned", "u2", (8,)),  # quarters learned, per day type
@@ -227,7 +227,7 @@ def _g(x: Floats) -> Floats:
 
 def _mean(profile: Rows, rows: Ints, slot: Ints, kind: Ints) -> Floats:
     shape = profile["shape"][rows, CLASS[kind], slot]
-    ratio = profile["ratio"][rows, kind, slot // 4].astype(np.float64)
+    ratio = profile["ratio"][rows, kind, slot // 8].astype(np.float64)
     return np.where(shape == UNSEEN, np.nan, (shape / SCALE) ** 2 * ratio)
 
 
@@ -243,7 +243,7 @@ def _learn(profile: Rows, rows: Ints, slot: Ints, kind: Ints, x: Floats, weight:
     of = CLASS[kind]
     mean = _mean(profile, rows, slot, kind)
     new = np.isnan(mean)
-    ratio = profile["ratio"][rows, kind, slot // 4].astype(np.float64)
+    ratio = profile["ratio"][rows, kind, slot // 8].astype(np.float64)
     shape = np.where(new, 0.0, mean / ratio)
     learned = profile["learned"][rows].astype(np.float64) / QUARTERS
     of_class = np.minimum((learned * (of[:, None] == CLASS)).sum(axis=1), LONGEST[of])
@@ -266,8 +266,8 @@ def _learn(profile: Rows, rows: Ints, slot: Ints, kind: Ints, x: Floats, weight:
 def _learn_ratio(
     profile: Rows, rows: Ints, slot: Ints, kind: Ints, x: Floats, weight: Floats, base: Floats, ratio: Floats
 ) -> None:
-    """Move the ratio of a day type's hour, the slower the fewer counts speak for it; without them it stays near 1."""
+    """Move the ratio of a day type's two hours, the slower the fewer counts speak for it; without them it stays near 1."""
     days_of = np.minimum(profile["learned"][rows, kind].astype(np.float64) / QUARTERS, RATIO_DAYS)
     gain = weight / (2.0 + days_of) / 4.0
     moved = ratio + gain * ((x - base * ratio) / (base + 1.0) + 0.05 * (1.0 - ratio))
-    profile["ratio"][rows, kind, slot // 4] = np.clip(moved, 0.05, 20.0)
+    profile["ratio"][rows, kind, slot // 8] = np.clip(moved, 0.05, 20.0)
