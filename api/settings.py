@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 
@@ -15,6 +16,10 @@ class ApiSettings:
     """What stands in people's address bar, e.g. "http://127.0.0.1:8080"; unsafe requests must come from this origin."""
     allowed_hosts: Sequence[str] = ("127.0.0.1", "localhost")
     """Host headers that are answered; anything else gets 400."""
+    country: str = "CN"
+    """ISO 3166 code of the country whose public holidays the calendar shows."""
+    name_key: Path | None = None
+    """File of the key that names of persons are encrypted with, made at the first start; None: no names are kept."""
     secure_cookies: bool = False
     """True wherever the page is served over https: `__Host-` cookies with Secure."""
 

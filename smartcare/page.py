@@ -17,6 +17,8 @@ async def run(settings: Settings) -> None:
         database_url=settings.database_url,
         public_url=public,
         allowed_hosts=("127.0.0.1", "localhost", urlsplit(public).hostname or "localhost"),
+        country=settings.country,
+        name_key=settings.name_key or settings.state / "name.key",
         secure_cookies=public.startswith("https://"),
     )
     async with asyncio.TaskGroup() as tasks:

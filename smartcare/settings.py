@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     country: str = "CN"
     """ISO 3166 code of the country whose public holidays hold; local exceptions are entered with `smartcare calendar`."""
 
+    name_key: Path | None = None
+    """File of the key that names of persons are encrypted with, the same for every api process. Empty: name.key in `state`."""
+
     lost_after_s: float = 60
     """A gateway is lost after this silence (s). Shorter finds cut lines sooner and forgives less."""
 

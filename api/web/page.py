@@ -3,6 +3,7 @@
 One decision: a page is made of the very fragments that the live stream sends later, rendered by the same function.
 """
 
+from functools import partial
 from typing import Any
 
 import jinja2
@@ -24,6 +25,19 @@ NAV = (
     ("devices", "/devices"),
     ("more", "/more"),
 )
+
+
+FORMS: dict[str, frozenset[str]] = {
+    "register": frozenset({"city", "town"}),
+    "people": frozenset({"city", "town", "staff"}),
+    "operate": frozenset({"city"}),
+}
+"""Which roles are shown which forms; what a form does is guarded by its own route."""
+
+
+def may(who: Principal | None, what: str) -> bool:
+    """Tell whether to show someone the forms of this kind."""
+    return who is not None and who.role in FORMS[what]
 
 
 def environment(assets: Assets) -> jinja2.Environment:
@@ -55,7 +69,7 @@ def show(request: Request, template: str, *, who: Principal | None, status: int 
     say = values.pop("say", None) or say_for(request)
     large = request.cookies.get("text") == "large"
     back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    base = {"here": "", "topics": (), "position": "", "selected": "", "zone": "Asia/Shanghai"}
+    base = {"here": "", "topics": (), "position": "", "selected": "", "zone": "Asia/Shanghai", "may": partial(may, who)}
     text = (
         console(request)
         .templates.get_template(template)

@@ -11,6 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.problems import problem
 
 MAX_BODY = 64 * 1024
+LARGER = {"/register/import": 4 * 1024 * 1024, "/people/import": 4 * 1024 * 1024}
+"""Where a file may be sent: whoever may not import is refused after it has been taken in."""
 BODY_SECONDS = 10
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 HEADERS = {
@@ -48,7 +50,7 @@ class SecurityHeaders:
 
 
 class BodyLimit:
-    """Takes in the whole body first, 64 KiB at most (413) and within ten seconds (408)."""
+    """Takes in the whole body first, 64 KiB at most (413; a file, where one is expected, 4 MiB) and within ten seconds (408)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -58,7 +60,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        body = bytearray()
+        body, most = bytearray(), LARGER.get(scope["path"], MAX_BODY)
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 while True:
@@ -66,8 +68,8 @@ class BodyLimit:
                     if message["type"] == "http.disconnect":
                         return
                     body += message.get("body", b"")
-                    if len(body) > MAX_BODY:
-                        await problem(413, "too-large", f"a request has at most {MAX_BODY} bytes")(scope, receive, send)
+                    if len(body) > most:
+                        await problem(413, "too-large", f"a request has at most {most} bytes")(scope, receive, send)
                         return
                     if not message.get("more_body"):
                         break
