@@ -54,9 +54,9 @@ class Connection:
         if not data:
             raise LoadError(f"the broker closed the connection of {self.code}")
         self._input += data
-        while packet := self._packet():
-            (size,) = struct.unpack_from(">H", packet)
-            answer = decode_down(packet[2 + size :])
+        while found := cut(self._input):
+            payload, self._input = found
+            answer = decode_down(payload)
             if not isinstance(answer, Answer):
                 raise LoadError(f"{self.code} was told {answer}")
             self.answered += 1
@@ -66,18 +66,20 @@ class Connection:
         """Tell whether every frame was answered."""
         return self.seq + 1 - self._first >= len(self.packets)
 
-    def _packet(self) -> bytes:
-        size = shift = 0
-        for at in range(1, min(5, len(self._input))):
-            size |= (self._input[at] & 0x7F) << shift
-            shift += 7
-            if self._input[at] < 0x80:
-                end = at + 1 + size
-                if len(self._input) < end:
-                    break
-                packet, self._input = self._input[at + 1 : end], self._input[end:]
-                return packet
-        return b""
+
+def cut(data: bytes) -> tuple[bytes, bytes] | None:
+    """Return the payload of the first PUBLISH (QoS 0) and what follows it, None while it is not whole."""
+    size = shift = 0
+    for at in range(1, min(5, len(data))):
+        size |= (data[at] & 0x7F) << shift
+        shift += 7
+        if data[at] < 0x80:
+            end = at + 1 + size
+            if len(data) < end:
+                break
+            (topic,) = struct.unpack_from(">H", data, at + 1)
+            return data[at + 3 + topic : end], data[end:]
+    return None
 
 
 def login(port: int, client: str, user: str, password: str) -> socket.socket:

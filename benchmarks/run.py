@@ -14,7 +14,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from benchmarks import analyzer, failover, ingest_path
+from benchmarks import analyzer, failover, gateway_path, ingest_path
 
 RESULT = Path("build/bench.json")
 
@@ -26,6 +26,7 @@ def main() -> None:
     smoke = parser.parse_args().smoke
     figures = analyzer.measure(analyzer.SMOKE if smoke else analyzer.FULL, say)
     figures |= ingest_path.measure(ingest_path.SMOKE if smoke else ingest_path.FULL, say)
+    figures |= gateway_path.measure(gateway_path.SMOKE if smoke else gateway_path.FULL, say)
     figures |= failover.measure(1 if smoke else 5, say)
     print(f"\n$ {shlex.join(['python', '-m', 'benchmarks.run', *sys.argv[1:]])}    # {os.cpu_count()} cores")
     for name, value in figures.items():

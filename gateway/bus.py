@@ -126,6 +126,7 @@ class Bus:
         self._topics = [(topic, 1) for topic in topics]
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
+        self._told = False  # the loop will look into the inbox anyway; telling it costs more than receiving a message
         self._connection = 0
         self._up = False
         self._heard_us = clock()
@@ -158,6 +159,7 @@ class Bus:
                 async with asyncio.timeout(patience_s):
                     await self._news.wait()
         self._news.clear()
+        self._told = False  # before the inbox is looked into: what comes from now on tells again
         return self._inbox.take()
 
     def nudge(self) -> None:
@@ -234,5 +236,8 @@ class Bus:
         self._wake()
 
     def _wake(self) -> None:
+        if self._told:
+            return
+        self._told = True
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
             self._loop.call_soon_threadsafe(self._news.set)

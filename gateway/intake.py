@@ -1,7 +1,7 @@
 """From a group of vendors' messages to what one spool transaction takes, and what may be said once it is committed.
 
 One decision: a message hurts only itself. What a codec rejects, breaks on or hands over unfit for the wire is quarantined
-alone, and the group goes on.
+alone, and the group goes on. Whether events fit is asked of the whole group, and of each message only if it does not.
 """
 
 from collections import ChainMap
@@ -12,6 +12,9 @@ from gateway.codecs.contract import BlindChange, Codec, Decoded, Message, Reject
 from gateway.events import Event
 from gateway.spool import Quarantined
 from gateway.wire import encode_body
+
+FITTING = 300
+"""Events that fit a frame's body whatever their devices are called."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,17 +40,31 @@ def decode_group(
     messages: Sequence[Message], codecs: Sequence[Codec], memory: dict[str, int], persons: Mapping[tuple[str, str], bytes]
 ) -> Group:
     """Decode in order; each message sees the states that the ones before it left. `memory` itself is not touched."""
+    group = _decode_all(messages, codecs, memory, persons, one_by_one=False)
+    try:
+        for i in range(0, len(group.events), FITTING):
+            encode_body(group.events[i : i + FITTING])
+    except (ValueError, OverflowError):
+        return _decode_all(messages, codecs, memory, persons, one_by_one=True)
+    return group
+
+
+def _decode_all(
+    messages: Sequence[Message],
+    codecs: Sequence[Codec],
+    memory: dict[str, int],
+    persons: Mapping[tuple[str, str], bytes],
+    *,
+    one_by_one: bool,
+) -> Group:
+    """Decode in order. one_by_one: see of each message whether it fits the wire, which costs more than decoding it."""
     group = Group()
     seen = ChainMap(group.memory, memory)
     for message in messages:
         codec = next((c for c in codecs if c.matches(message.topic)), None)
         decoded = _decode(codec, message, seen, persons)
-        try:
-            if decoded.events:
-                encode_body(decoded.events)
-        except (ValueError, OverflowError) as e:
-            reject = Reject(reason="unfit", detail=f"the codec's events do not fit the wire: {e}", picture=True)
-            decoded = Decoded(replies=decoded.replies, blind=decoded.blind, reject=reject)
+        if one_by_one:
+            decoded = _fitting(decoded)
         group.events += decoded.events
         group.memory |= decoded.memory
         group.blind += [(change, message.received_us) for change in decoded.blind]
@@ -55,6 +72,17 @@ def decode_group(
         if decoded.reject:
             group.quarantine.append(_quarantined(message, codec, decoded.reject))
     return group
+
+
+def _fitting(decoded: Decoded) -> Decoded:
+    """Return what was decoded, without its events and memory where the wire cannot carry them."""
+    try:
+        if decoded.events:
+            encode_body(decoded.events)
+    except (ValueError, OverflowError) as e:
+        reject = Reject(reason="unfit", detail=f"the codec's events do not fit the wire: {e}", picture=True)
+        return Decoded(replies=decoded.replies, blind=decoded.blind, reject=reject)
+    return decoded
 
 
 def _decode(
