@@ -38,6 +38,7 @@ class Preview:
     share: float = 0.0
     before: list[dict[str, Any]] = field(default_factory=list)
     after: list[dict[str, Any]] = field(default_factory=list)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Previews:
@@ -81,6 +82,7 @@ class Previews:
             except (OSError, ValueError, msgspec.MsgspecError) as error:
                 LOG.warning("preview %d failed: %s", preview.id, error)
                 preview.state = "failed"
+            preview.ended.set()
 
 
 async def _compute(preview: Preview) -> None:
