@@ -83,3 +83,43 @@ VALUES (%(site)s, %(day)s, %(what)s, %(delta)s, %(reason)s, %(author)s, %(now_us
 
 -- name: calendar_days
 SELECT date, kind FROM calendar_day ORDER BY date
+
+-- name: events
+-- The stored events of a site in a time that a figure is made of, oldest first, after a place in that order; with the frame that
+-- each came in. kinds: of events; results, rooms: of passages, NULL any. A row is stored after it happened, so that pos leaves out
+-- older partitions.
+WITH watching AS (
+    SELECT DISTINCT m.device FROM place p JOIN mounting m ON m.place = p.id
+    WHERE p.site = %(site)s AND m.from_us < %(to_us)s AND coalesce(m.to_us > %(from_us)s, true)),
+found AS (
+    SELECT e.t_us, e.pos, e.shard, e.ordinal, e.kind::integer AS kind, e.a, e.d_in, e.d_out, e.flags, 0 AS person, e.device, e.place
+    FROM watching w CROSS JOIN LATERAL (
+        SELECT * FROM seen_event x WHERE x.device = w.device AND x.t_us >= %(from_us)s AND x.t_us < %(to_us)s
+           AND x.pos >= %(from_us)s - 600000000) AS e
+    WHERE e.kind = 1 AND e.a = 1 AND e.flags & 1 = 0 AND 1 = ANY(%(kinds)s) OR (e.d_in > 0 OR e.d_out > 0) AND 2 = ANY(%(kinds)s)
+    UNION ALL
+    SELECT e.t_us, e.pos, e.shard, e.ordinal, 4, e.result::bigint, 0, 0, e.flags, e.person, e.device, e.place
+    FROM watching w CROSS JOIN LATERAL (
+        SELECT * FROM seen_passage x WHERE x.device = w.device AND x.t_us >= %(from_us)s AND x.t_us < %(to_us)s
+           AND x.pos >= %(from_us)s - 600000000) AS e
+    WHERE 4 = ANY(%(kinds)s) AND e.result = 1),
+page AS (
+    SELECT f.*, p.name AS place_name, p.name_en AS place_name_en
+    FROM found f JOIN place p ON p.id = f.place AND p.site = %(site)s AND (%(room)s::text IS NULL OR p.room = %(room)s)
+    WHERE (f.t_us, f.pos, f.ordinal) > (%(t_us)s, %(pos)s, %(ordinal)s) ORDER BY f.t_us, f.pos, f.ordinal LIMIT %(limit)s)
+SELECT page.*, d.identity AS device_name, coalesce(n.role, '') AS role, g.code AS gateway, r.stream, r.seq,
+       page.ordinal - r.first AS number
+FROM page JOIN device d ON d.id = page.device JOIN gateway g ON g.id = d.gateway
+LEFT JOIN person n ON n.id = page.person
+LEFT JOIN LATERAL (SELECT f.stream, f.seq, f.first FROM seen_frame f
+    WHERE f.pos = page.pos AND f.shard = page.shard AND f.first <= page.ordinal AND page.ordinal < f.first + f.events LIMIT 1) AS r ON true
+ORDER BY page.t_us, page.pos, page.ordinal
+
+-- name: came
+-- Who came to a site in a time, by number.
+SELECT d.person, d.day, d.visits, d.first_us, d.last_us, p.role FROM person_day d JOIN person p ON p.id = d.person
+WHERE d.site = %(site)s AND d.day >= %(first)s AND d.day <= %(last)s AND p.role = 'resident' ORDER BY d.day, d.first_us, d.person
+
+-- name: log_from
+-- When the log begins that is kept; 0: nothing was deleted.
+SELECT coalesce((SELECT log_from_us FROM maintenance), 0)

@@ -61,6 +61,7 @@ class Sensor:
     room: str
     classes: tuple[str, ...]
     devices: tuple[str, ...]
+    identities: tuple[str, ...]
     mounted_us: int
     holes: tuple[Interval, ...]
 

@@ -63,6 +63,16 @@ def parse(text: str) -> ReportPeriod:
     return period
 
 
+def day(text: str) -> date:
+    """Read a day, as 2026-11-03. Raises BadRequest."""
+    try:
+        if len(text) == 10:
+            return date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise BadRequest(f"a day is written 2026-11-03, not {text[:20]!r}")
+
+
 def month_of(t_us: int, zone: str = "Asia/Shanghai") -> str:
     """Return the local month of a time, as 2026-11."""
     return f"{datetime.fromtimestamp(t_us // SECOND_US, ZoneInfo(zone)):%Y-%m}"

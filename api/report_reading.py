@@ -152,6 +152,7 @@ class ZoneReading:
                 room=p["room"],
                 classes=tuple(dict.fromkeys(m["class_"] for m in mine)),
                 devices=tuple(dict.fromkeys(m["name"] or m["identity"] for m in mine)),
+                identities=tuple(dict.fromkeys(m["identity"] for m in mine)),
                 mounted_us=length(spans),
                 holes=tuple(_within(join(holes), spans)),
             )
