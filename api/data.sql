@@ -111,8 +111,8 @@ SELECT site, min((SELECT coalesce(sum(upper(r) - lower(r)), 0) FROM unnest(spans
 SELECT p.site, d.identity, d.name, d.class AS class_, g.code AS gateway, p.code AS place,
        d.alive_every_s::bigint * 1000000 AS alive_every_us,
        (SELECT max(c.through_us) FROM coverage c WHERE c.gateway = d.gateway) AS gateway_us,
-       greatest((SELECT e.t_us FROM event e WHERE e.device = d.id AND e.pos > sh.pos - 3456000000000 ORDER BY e.t_us DESC LIMIT 1),
-                (SELECT e.t_us FROM passage e WHERE e.device = d.id AND e.pos > sh.pos - 3456000000000 ORDER BY e.t_us DESC LIMIT 1)) AS last_us
+       greatest((SELECT e.t_us FROM seen_event e WHERE e.device = d.id AND e.pos > sh.pos - 3456000000000 ORDER BY e.t_us DESC LIMIT 1),
+                (SELECT e.t_us FROM seen_passage e WHERE e.device = d.id AND e.pos > sh.pos - 3456000000000 ORDER BY e.t_us DESC LIMIT 1)) AS last_us
 FROM place p JOIN mounting m ON m.place = p.id AND m.to_us IS NULL JOIN device d ON d.id = m.device JOIN gateway g ON g.id = d.gateway
 JOIN shard sh ON sh.id = g.shard
 WHERE p.site = ANY(%(sites)s) ORDER BY p.site, g.code, d.identity

@@ -130,7 +130,13 @@ SELECT protect('shift', '(SELECT sees_all()) OR site IN (SELECT seen_sites()) OR
 SELECT protect('contact', '(SELECT sees_all()) OR EXISTS (SELECT FROM shift h WHERE h.contact = contact.id)', '(SELECT sees_all())');
 
 -- evidence
-SELECT protect(name, '(SELECT sees_all()) OR site IN (SELECT seen_sites())') FROM unnest(ARRAY['correction', 'acceptance']) AS name;
+SELECT protect(name, '(SELECT sees_all()) OR site IN (SELECT seen_sites())', rights => 'SELECT, INSERT')
+FROM unnest(ARRAY['correction', 'acceptance']) AS name;
+DO $$ BEGIN
+    IF to_regclass('evidence_key') IS NOT NULL THEN
+        GRANT SELECT, INSERT ON evidence_key TO smartcare_api;
+    END IF;
+END $$;
 
 -- the city's own
 SELECT protect(name, '(SELECT sees_all())') FROM unnest(ARRAY['data_period', 'subscription']) AS name;
