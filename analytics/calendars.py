@@ -103,6 +103,12 @@ class Calendar:
         following = next((w for w in self.around(window.closes_us) if w.opens_us >= window.closes_us), None)
         return following is None or following.first
 
+    def opens_on(self, day: int) -> bool:
+        """Tell whether the site is to be open at some time of a day, numbered from 1970-01-01."""
+        on = date(1970, 1, 1) + timedelta(days=day)
+        begin, end = (self._instant(d, 0, last=False) for d in (on, on + timedelta(days=1)))
+        return bool(self._hours_of(on)) and not self.excused(begin, end)
+
     def mode(self, from_us: int, to_us: int) -> str | None:
         """Return "visit" or "drill" where one holds within [from_us, to_us)."""
         return next((mode for a, b, mode in self._modes if a < to_us and b > from_us), None)

@@ -14,23 +14,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics import rhythm, terminals
+from analytics import grades, rhythm, terminals
 from analytics.book import Book
 from analytics.episodes import Episodes
 from analytics.findings import Finding, Phase, Rule, Severity, SubjectKind
+from analytics.grades import MORNING_US, SEND, URGENT, WATCH
 from analytics.people import People
 from analytics.quarters import QUARTER_US, Quarter
 from analytics.state import NEVER, Memory, Record, Table, put
 from analytics.town import Town
-from gateway.clock import DAY_US, HOUR_US
+from gateway.clock import DAY_US
 from gateway.events import Kind
 
 RULE = Rule.RESIDENT_ABSENT
-MORNING_US = 8 * HOUR_US
-"""Local standard time at which the day before is decided."""
 AHEAD = 8
 """Days not yet decided whose visits are told apart; a backlog may make them that many."""
-WATCH, SEND, URGENT = 1, 2, 3
 SEVERITIES = {WATCH: Severity.MINOR, SEND: Severity.MAJOR, URGENT: Severity.URGENT}
 ONE = np.uint64(1)
 
@@ -46,10 +44,11 @@ RESIDENTS = Table(
             ("back", "i8", (AHEAD,)),  # first visit on each of the days after `day`; NEVER none. The last: then or later
             ("grade", "u1"),  # the gravest that was said of the present gap
             ("said", "?"),  # and it still holds
+            ("due", "i8"),  # when something graver is said if they come no more; NEVER: not in the next weeks
             *rhythm.RHYTHM,
         ]
     ),
-    blank={"back": NEVER},
+    blank={"back": NEVER, "due": NEVER},
 )
 TABLES = (terminals.TERMINALS, RESIDENTS)
 
@@ -114,8 +113,9 @@ def refresh(shard: int, memory: Memory, town: Town) -> list[Finding]:
             explained = rows[~terminals.counts(memory, people, rows, table["day"][rows].astype(np.int64) - j)]
             table["missed"][explained] &= ~(ONE << np.uint64(j))
     changed = np.flatnonzero(table["said"] & (table["missed"] != before))
-    for p, grade in zip(changed.tolist(), _grade(memory, town, changed).tolist(), strict=True):
+    for p, grade in zip(changed.tolist(), grades.grade(town, changed, table.take(changed)).tolist(), strict=True):
         found += _lower(shard, memory, town, p, grade)
+    _foresee(memory, town, np.flatnonzero(table["day"]))
     return found
 
 
@@ -168,9 +168,15 @@ def _decide(q: Quarter, episodes: Episodes, who: Ints) -> None:
     decided = people.begins(who, day + 1) + MORNING_US
     asked = missed & (rows["back"].min(1) > decided)
     grade = np.zeros(len(who), np.int64)
-    grade[asked] = _grade(q.memory, q.town, who[asked])
+    grade[asked] = grades.grade(q.town, who[asked], table.take(who[asked]))
     for n in np.flatnonzero(grade > rows["grade"]).tolist():
         _raise(q, episodes, int(who[n]), int(grade[n]), int(decided[n]))
+    _foresee(q.memory, q.town, who)
+
+
+def _foresee(memory: Memory, town: Town, who: Ints) -> None:
+    table = memory.tables[RESIDENTS.name]
+    table["due"][who] = grades.due(town, who, table.take(who))
 
 
 def _next(people: People, who: Ints, day: Ints, back: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -181,25 +187,6 @@ def _next(people: People, who: Ints, day: Ints, back: NDArray[np.int64]) -> NDAr
     moved[:, -2] = np.where(stays, NEVER, last)
     moved[:, -1] = np.where(stays, last, NEVER)
     return moved
-
-
-def _grade(memory: Memory, town: Town, who: Ints) -> Ints:
-    """Say how grave the present gaps are: 0 nothing, WATCH, SEND, URGENT."""
-    rows = memory.tables[RESIDENTS.name][who]
-    rules = [town.by_row[site].rules.resident_absent for site in town.people.site[who].tolist()]
-
-    def setting(name: str) -> NDArray[np.float64]:
-        return np.array([getattr(rule, name) for rule in rules], np.float64)
-
-    gap = rhythm.by_weekday(rows["missed"], rows["day"].astype(np.int64))
-    days = gap.sum(1)
-    chance = rhythm.per_year(rows, rhythm.surprise(rows, gap))
-    limit, least = setting("per_year"), setting("days")
-    watch = (chance <= limit * setting("watch_times")) & (days >= least - 1)
-    send = (chance <= limit) & (days >= least)
-    urgent = (chance <= limit * setting("urgent_times")) & (days >= least + 2)
-    grade = np.where(urgent, URGENT, np.where(send, SEND, np.where(watch, WATCH, 0)))
-    return np.where(rows["visits"] >= setting("visits"), grade, 0)
 
 
 # -------------------------------------------------------------------- findings
@@ -271,6 +258,7 @@ def _came_late(shard: int, memory: Memory, town: Town, p: int, t_us: int, day: i
     record = _record(book, town, p)
     if record is not None:
         book.withdraw(record, t_us, "seen_before")
+    _foresee(memory, town, np.array([p]))
     return book.found
 
 

@@ -7,15 +7,21 @@ database, where people act on them.
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from analytics import evening
 from analytics.findings import Rule
 from analytics.inactivity import deadline
 from analytics.occupancy import OCCUPANCY, ONE
 from analytics.recent import newest
+from analytics.residents import RESIDENTS
 from analytics.rules import minutes
 from analytics.state import NEVER, Memory
 from analytics.town import Site, Town
 from gateway.events import MAX_TIME_US
+
+AWAITED = 5
+"""Residents whose deadline is shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +44,8 @@ def site_status(memory: Memory, town: Town, site: Site) -> SiteStatus:
     state = memory.sites[site.row]
     clock = int(state["clock"])
     started = state["started"] != NEVER
-    rule, deadline = _next(memory, town, site, clock) if started else ("", None)
+    dues = _dues(memory, town, site, clock) if started else []
+    deadline, rule = min(dues, default=(None, ""))
     base = "unknown"
     if started:
         is_open = not site.calendar.has_hours or site.calendar.at(clock) is not None
@@ -47,7 +54,7 @@ def site_status(memory: Memory, town: Town, site: Site) -> SiteStatus:
         site=site.input.id,
         base=base,
         clock_us=clock,
-        next_rule=rule,
+        next_rule=str(rule),
         next_deadline_us=deadline,
         today_in=int(state["today_in"]),
         today_passages=int(state["today_passages"]),
@@ -56,17 +63,19 @@ def site_status(memory: Memory, town: Town, site: Site) -> SiteStatus:
             "base": base,
             "places": [_place(memory, town, site, p.id) for p in site.places],
             "recent": newest(memory, site.row),
+            "deadlines": _first(dues + _silent(memory, site, clock)),
+            "awaited": _awaited(memory, town, site, clock) if started else [],
             **_people(memory, town, site, clock),
         },
     )
 
 
-def _next(memory: Memory, town: Town, site: Site, clock: int) -> tuple[str, int | None]:
-    """Return the nearest pending deadline of the rules about silence and doors."""
-    if not site.calendar.has_hours or not site.sensors:
-        return "", None
-    state, rules = memory.sites[site.row], site.rules
+def _dues(memory: Memory, town: Town, site: Site, clock: int) -> list[tuple[int, Rule]]:
+    """Return the pending deadlines of the rules about silence and doors."""
     dues: list[tuple[int, Rule]] = []
+    if not site.calendar.has_hours or not site.sensors:
+        return dues
+    state, rules = memory.sites[site.row], site.rules
     told = {r.rule for r in memory.records.get(site.input.id, ())}
     for w in site.calendar.around(clock):
         opened = w.opens_us + minutes(rules.not_opened.grace_min)
@@ -87,8 +96,30 @@ def _next(memory: Memory, town: Town, site: Site, clock: int) -> tuple[str, int 
     stay, inside = memory.tables[OCCUPANCY.name][["stay_from", "inside"]][site.row]
     if clock < stay < NEVER and inside >= ONE * rules.people_after_closing.people and town.counted[site.row]:
         dues.append((int(stay), Rule.PEOPLE_AFTER_CLOSING))
-    due, rule = min(dues, default=(None, ""))
-    return str(rule), due
+    return dues
+
+
+def _first(dues: list[tuple[int, Rule]]) -> list[dict[str, Any]]:
+    """Return the nearest deadline of each rule, nearest first."""
+    nearest = {rule: due for due, rule in sorted(dues, reverse=True)}
+    return [{"rule": str(rule), "due_us": due} for rule, due in sorted(nearest.items(), key=lambda item: item[1])]
+
+
+def _silent(memory: Memory, site: Site, clock: int) -> list[tuple[int, Rule]]:
+    """Return when the first of the devices that are heard now is offline if it says no more."""
+    devices = memory.devices.take(site.devices)
+    due = np.maximum(devices["heard"], devices["mounted"]) + devices["patience"]
+    due = due[(devices["heard"] > 0) & ~devices["offline"] & (devices["link_off"] == 0) & (due > clock)]
+    return [(int(due.min()), Rule.DEVICE_OFFLINE)] if len(due) else []
+
+
+def _awaited(memory: Memory, town: Town, site: Site, clock: int) -> list[dict[str, int]]:
+    """Say of which residents something is said next if they come no more, and when; the first few. No names."""
+    people, table = town.people, memory.tables[RESIDENTS.name]
+    due, mine = table["due"], np.flatnonzero(people.site == site.row)
+    rows = mine[(due[mine] > clock) & (due[mine] < NEVER) & (table["back"][mine].min(1) == NEVER)]  # they have come since
+    first = rows[np.argsort(due[rows], kind="stable")][:AWAITED]
+    return [{"person": people.residents[p].id, "due_us": int(due[p])} for p in first.tolist()]
 
 
 def _people(memory: Memory, town: Town, site: Site, clock: int) -> dict[str, Any]:

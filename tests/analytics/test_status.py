@@ -26,6 +26,12 @@ def test_the_nearest_deadline_of_each_time_of_day_is_shown() -> None:
     assert (status.next_rule, status.next_deadline_us) == (Rule.LEFT_OPEN, day.time("17:30"))
 
 
+def test_all_deadlines_are_listed_that_of_the_first_silent_device_too() -> None:
+    day = Day(inputs(ALL), since="05:00").at("07:50").opens().at("08:05")
+    listed = [(d["rule"], day.say(d["due_us"])[-8:]) for d in shown(day).detail["deadlines"]]
+    assert listed[:3] == [("device_offline", "09:50:00"), ("no_activity", "10:00:00"), ("left_open", "17:30:00")]
+
+
 def test_places_say_open_closed_online_offline_and_unknown() -> None:
     day = Day(inputs(ALL), since="09:00").at("09:01").opens().counts(2).at("09:02")
     states = {p["id"]: p["state"] for p in shown(day).detail["places"]}

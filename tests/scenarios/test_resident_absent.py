@@ -82,6 +82,23 @@ def said(day: Day) -> list[tuple[str, str, str]]:
     return [(f.phase, f.severity, day.say(f.at_us)[:11]) for f in absent(day)]
 
 
+def test_by_when_a_resident_is_awaited_is_known_before_anything_is_said() -> None:
+    day, n, found = regular(), 27, list[Finding]()
+    (status,) = day.engine.take_changed(SHARD)
+    assert status.detail["awaited"] == []  # they came today
+    weeks(day, 26, 26, never)
+    dues = []
+    while not found:
+        (status,) = day.engine.take_changed(SHARD)
+        (awaited,) = status.detail["awaited"]
+        dues.append(awaited["due_us"])
+        assert awaited["person"] == WANG
+        weeks(day, n, n, never)
+        n, found = n + 1, absent(day)
+    assert len(dues) > 2
+    assert {found[0].at_us} == set(dues)  # the weekend between was known to be closed
+
+
 def test_a_daily_attender_is_watched_then_visited_then_urgent_and_it_ends_when_they_come() -> None:
     day = regular()
     assert said(day) == []
