@@ -26,6 +26,7 @@ import msgspec
 
 WORKER, DEVICE_BUS = "worker", "bus"
 CODE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+TOKEN = re.compile(r"[A-Za-z0-9_-]{12,64}")
 PBKDF2_ROUNDS = 101  # as mosquitto_passwd does; against guessing 32 random bytes one would do
 
 
@@ -48,11 +49,19 @@ class User(msgspec.Struct, kw_only=True, omit_defaults=True):
     shard: int = -1
 
 
+class Mount(msgspec.Struct, kw_only=True):
+    """A client that knows a token and ThingsBoard's topics only, at a listener of its own: Mosquitto tells clients apart
+    by listener, and puts "tb/<name>/" before what they publish there."""
+
+    token: str
+    port: int
+
+
 class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A broker as `broker.json` declares it.
 
     host, port: where it listens. public: HOST:PORT that its users are told, "" for the same. cert, key: PEM files that
-    make the listener TLS. bus: it is the devices' bus too (pictures of face terminals make larger messages).
+    make the listener TLS. bus: it is the devices' bus too (pictures of face terminals make larger messages). mounts: by name.
     """
 
     port: int
@@ -63,6 +72,7 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     key: str = ""
     bus: bool = True
     users: dict[str, User]
+    mounts: dict[str, Mount] = {}
 
     def of(self, code: str) -> list[str]:
         """Return the users of a gateway, oldest first."""
@@ -155,6 +165,21 @@ class Folder:
         with self.change() as state:
             for name in state.of(code):
                 del state.users[name]
+
+    def mount(self, name: str, token: str, port: int) -> Mount:
+        """Let a client of ThingsBoard's API speak as tb/<name>; the broker must start again. Raises BrokerError."""
+        if not CODE.fullmatch(name) or (token and not TOKEN.fullmatch(token)):
+            raise BrokerError("a name has 1 to 64, a token 12 to 64 letters, digits, '-' or '_'")
+        with self.change() as state:
+            if state.kind is not Kind.MOSQUITTO or not state.bus:
+                raise BrokerError(
+                    "这里需要作设备总线的 Mosquitto this needs Mosquitto as the bus: smartcare broker --kind mosquitto --bus"
+                )
+            taken = {state.port} | {m.port for n, m in state.mounts.items() if n != name}
+            if port in taken or not 0 < port < 2**16:
+                raise BrokerError(f"each such client has a port of its own; {port} is taken or is none")
+            state.mounts[name] = Mount(token=token or secrets.token_urlsafe(15), port=port)
+            return state.mounts[name]
 
     def reload(self) -> bool:
         """Write the broker's own files and have the running broker read them. False: none runs here that we can reach."""

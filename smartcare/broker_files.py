@@ -2,7 +2,8 @@
 
     worker       reads care/v1/+/+/up            writes care/v1/+/+/down
     a gateway    reads care/v1/<shard>/<it>/down writes care/v1/<shard>/<it>/up
-    bus          the topics of the devices, which neither of the others sees
+    bus          all topics but those of the uplink, which the others do not see
+    a ThingsBoard client at its own listener: tb/<its name>/v1/…, which it knows as v1/…
 
 One decision: what is not written here is refused; there is no pattern in a permission, so that no name can be chosen that
 means another's topics.
@@ -16,7 +17,6 @@ from smartcare.broker import DEVICE_BUS, WORKER, Kind, State, User, write_privat
 
 UPLINK_BYTES = 1024 * 1024  # a frame has 64 KiB; what a gateway is told of its people may be more
 BUS_BYTES = 4 * 1024 * 1024  # face terminals put two pictures into one message; the gateway drops them
-BUS_TOPICS = ("zigbee2mqtt/#", "application/#", "mqtt/#")
 
 MOSQUITTO_LIMITS = """\
 # Beyond this the newest message is dropped, and a gateway sends again what nobody answered.
@@ -33,6 +33,9 @@ def write(folder: Path, state: State, limits: str = MOSQUITTO_LIMITS) -> None:
     passwords = "".join(f"{name}:{user.password}\n" for name, user in state.users.items())
     write_private(folder / "passwords", passwords.encode())
     write_private(folder / "acl", acl(state).encode())
+    for name, mount in state.mounts.items():
+        # No password belongs to a token: whoever has none of these names may connect there and do nothing.
+        write_private(folder / f"acl-{name}", f"user {mount.token}\ntopic readwrite tb/{name}/v1/#\n".encode())
     write_private(folder / "mosquitto.conf", mosquitto(folder, state, limits).encode())
 
 
@@ -80,7 +83,7 @@ def acl(state: State) -> str:
     for name, user in state.users.items():
         lines.append(f"user {name}")
         if name == DEVICE_BUS:
-            lines += [f"topic readwrite {topic}" for topic in BUS_TOPICS]
+            lines += ["topic deny care/#", "topic readwrite #"]
             continue
         publish, subscribe = topics(name, user)
         lines += [f"topic write {t}" for t in publish] + [f"topic read {t}" for t in subscribe]
@@ -89,14 +92,21 @@ def acl(state: State) -> str:
 
 def mosquitto(folder: Path, state: State, limits: str) -> str:
     """Return Mosquitto's configuration. Without the bus nothing is kept and nothing is retained: the uplink is a pipe."""
+    tls = [f"certfile {state.cert}", f"keyfile {state.key}"] if state.cert else []
     lines = [
+        *(["per_listener_settings true"] if state.mounts else []),
         f"listener {state.port} {state.host}",
-        *([f"certfile {state.cert}", f"keyfile {state.key}"] if state.cert else []),
-        f"user {folder.owner()}",
-        f"pid_file {folder / 'broker.pid'}",
+        *tls,
         "allow_anonymous false",
         f"password_file {folder / 'passwords'}",
         f"acl_file {folder / 'acl'}",
+    ]
+    for name, mount in state.mounts.items():
+        lines += [f"listener {mount.port} {state.host}", *tls, f"mount_point tb/{name}/"]
+        lines += ["allow_anonymous true", f"acl_file {folder / f'acl-{name}'}"]
+    lines += [
+        f"user {folder.owner()}",
+        f"pid_file {folder / 'broker.pid'}",
         f"max_packet_size {BUS_BYTES if state.bus else UPLINK_BYTES}",
         *([] if state.bus else ["retain_available false"]),
     ]

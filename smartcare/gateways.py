@@ -38,13 +38,21 @@ def declare(gateway: Any, connect: Connect, say: Say) -> None:
     rotate = _action(gateway, "rotate", "换密钥 another secret beside the present one; --finish ends the older one")
     rotate.add_argument("--finish", action="store_true")
     rotate.set_defaults(run=lambda a: _rotate(a, say))
+    mount = _action(
+        gateway, "mount", "让 ThingsBoard 客户端接入 let a client of ThingsBoard's MQTT API speak, at a port of its own"
+    )
+    mount.add_argument("--port", required=True, type=int)
+    mount.add_argument("--token", default="", help="the access token that it has already (default: a new one)")
+    mount.set_defaults(run=lambda a: _mount(a, say))
     revoke = _action(gateway, "revoke", "停用 suspend it in the register, end its secrets, throw it out")
     revoke.set_defaults(run=lambda a: _revoke(a, connect, say))
 
 
 def _action(gateway: Any, name: str, about: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = gateway.add_parser(name, help=about)
-    parser.add_argument("code", help="the gateway's code in the register")
+    parser.add_argument(
+        "code", help="the gateway's code in the register" if name != "mount" else "a name for it: it becomes tb/NAME"
+    )
     parser.add_argument("--broker", type=Path, metavar="FOLDER", help="the broker's folder (default: the embedded broker's)")
     return parser
 
@@ -112,6 +120,14 @@ def _revoke(a: Arguments, connect: Connect, say: Say) -> int:
     folder.revoke(a.code)
     say(f"已停用 suspended {a.code}; `smartcare gateway add` lets it in again")
     _reload(folder, say)
+    return 0
+
+
+def _mount(a: Arguments, say: Say) -> int:
+    folder = _folder(a)
+    mount = folder.mount(a.code, a.token, a.port)
+    folder.reload()
+    say(f"端口 port {mount.port}, 令牌 token {mount.token}\n重启 Mosquitto 后生效 valid once Mosquitto has been started again")
     return 0
 
 

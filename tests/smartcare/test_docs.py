@@ -7,9 +7,12 @@ import psycopg
 import pytest
 
 from gateway.clock import now_us
+from gateway.codecs.families import codecs
+from gateway.codecs.mapping import parse
 from ingest import declaration, register
 from ingest.classes import CLASSES
 from smartcare import rules
+from tests import gallery
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -39,3 +42,15 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
 
 def test_the_table_of_rules_is_the_code_s() -> None:
     assert rules.table() in (ROOT / "docs" / "rules.md").read_text(), "write the output of `smartcare rules` into docs/rules.md"
+
+
+@pytest.mark.parametrize("example", gallery.examples(), ids=lambda e: e.head)
+def test_the_gallery_says_what_is_stored_of_what_a_device_sends(example: gallery.Example) -> None:
+    group, _ = gallery.understood(example)
+    assert group.quarantine == []
+    assert gallery.stored(example) == example.stored
+
+
+def test_every_family_is_in_the_gallery() -> None:
+    shown = {gallery.understood(example)[1].family for example in gallery.examples()}
+    assert shown == {codec.family for codec in codecs(mapping=parse(gallery.mapping_text()))}
