@@ -123,7 +123,11 @@ def _events(body: Any) -> list[Event]:
             device=body.devices[int(r["device"])],
             kind=Kind(int(r["kind"])),
             flags=Flag(int(r["flags"])),
-            **{name: int(r[name]) for name in ("t_us", "received_us", "raw_us", "aux", "a", "b", "key")},
+            t_us=int(r["t_us"]),
+            received_us=int(r["received_us"]),
+            aux=int(r["aux"]),
+            a=int(r["a"]),
+            b=int(r["b"]),
         )
         for r in body.rows
     ]

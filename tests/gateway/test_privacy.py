@@ -18,6 +18,8 @@ from gateway.spool import Spool
 from gateway.strainer import Strainer
 from gateway.uplink import Key
 from tests.gateway.codecs.test_hostile import VALID
+from tests.gateway.codecs.test_mapped import FILE
+from tests.gateway.codecs.test_mapped import VALID as MAPPED
 from tests.gateway.test_listener import gateway
 
 NOW = 1_790_000_000_000_000
@@ -101,6 +103,18 @@ SAMPLES: list[tuple[str, str, bytes]] = [
         "application/json",
         f'{{"device_info":{{"device_sn":"6771E2B490310007","owner":"{LATIN}"}},{PERSON},"snapshot":"{BASE64}"}}'.encode(),
     ),
+    (
+        "http/tb/door7/telemetry",
+        "application/json",
+        f'{{"contact":true,{PERSON},"batteryLevel":"{CARD}","x":"{BASE64}"}}'.encode(),
+    ),
+    ("tb/site7/v1/gateway/telemetry", "", f'{{"door 1":[{{"ts":"{PHONE}","values":{{{PERSON},{PICTURES}}}}}]}}'.encode()),
+    (
+        "door/front/state",
+        "",
+        f'{{"open":"{NAME}","cover":"{LATIN}","batt":"{CARD}","ts":"{PHONE}",{PERSON},{PICTURES}}}'.encode(),
+    ),
+    ("http/desk/front/", "application/x-www-form-urlencoded", f"card={LOCAL}&name={LATIN}&ok=9&when={PHONE}".encode()),
     ("unheard/of", "application/json", f"{{{PERSON},{PICTURES}}}".encode()),
 ]
 
@@ -134,7 +148,7 @@ def bytes_of(folder: Path) -> bytes:
 
 def spooled(path: Path, messages: list[Message]) -> bytes:
     """Take the messages as the gateway does and return all bytes that are then in its files and frames."""
-    family: list[Codec] = list(codecs())
+    family: list[Codec] = list(codecs(mapping=FILE))
     spool = Spool(path)
     spool.begin_stream(7, NOW - 1)
     memory: dict[str, int] = {}
@@ -166,8 +180,13 @@ def test_the_search_finds_what_is_there() -> None:
 
 
 def test_every_family_is_among_the_samples() -> None:
-    sampled = {c.family for c in codecs() for topic, _, _ in SAMPLES if c.matches(topic)}
-    people = {c.family for c in codecs() for topic, _ in VALID if c.matches(topic)} - {"z2m", "lora"}  # these say no persons
+    sampled = {c.family for c in codecs(mapping=FILE) for topic, _, _ in SAMPLES if c.matches(topic)}
+    people = {c.family for c in codecs(mapping=FILE) for topic, _ in (*VALID, *MAPPED) if c.matches(topic)} - {
+        "z2m",
+        "lora",
+        "gate",
+        "lwt",
+    }  # these say no persons
     assert people <= sampled
 
 

@@ -202,6 +202,12 @@ def test_an_unreadable_post_is_not_answered_and_a_partly_bad_one_is() -> None:
     assert decode(DESK, b"nothing=1").replies[0].payload == b'{"code":0}'
 
 
+@pytest.mark.parametrize(("topic", "payload"), VALID)
+def test_a_mapped_payload_cut_at_any_byte_hurts_nobody(topic: str, payload: bytes) -> None:
+    for end in range(len(payload) + 1):
+        fits(codec(topic), topic, payload[:end])
+
+
 @given(st.sampled_from([topic for topic, _ in VALID]), JSON.map(lambda v: json.dumps(v).encode()) | st.binary())
 def test_anything_a_mapped_device_says_hurts_nobody(topic: str, payload: bytes) -> None:
     fits(codec(topic), topic, payload)
