@@ -21,6 +21,7 @@ from api.report_period import ReportPeriod
 from api.report_sight import length, without
 from api.reports import Scope
 from gateway.clock import MINUTE_US, SECOND_US
+from ingest.daybook import COUNTRY
 
 FORMAT = "smartcare-acceptance/1"
 LEAST_UP = 0.95
@@ -39,7 +40,15 @@ class Signed:
     signature: str
 
 
-async def make(conn: Connection, code: str, days: int, author: str, now_us: int, own: list[int] | None = None) -> Signed:
+async def make(
+    conn: Connection,
+    code: str,
+    days: int,
+    author: str,
+    now_us: int,
+    own: list[int] | None = None,
+    country: str = COUNTRY,
+) -> Signed:
     """Judge the last `days` whole local days of a site, sign and store the record, in the caller's transaction.
 
     It passes where every sensor reported on every day, was up for LEAST_UP of the time and, where walk tests are kept, was
@@ -51,7 +60,7 @@ async def make(conn: Connection, code: str, days: int, author: str, now_us: int,
     today = datetime.fromtimestamp(now_us // SECOND_US, ZoneInfo(row["zone"])).date()
     first, last = today - timedelta(days=days), today - timedelta(days=1)
     period = ReportPeriod(text=f"{first}..{last}", first=first, last=last)
-    (site,) = (await reports.read(conn, Scope(site=code), period, now_us, own)).sites
+    (site,) = (await reports.read(conn, Scope(site=code), period, now_us, own, country)).sites
     tests = await _walk_tests(conn, row["id"])
     sensors = [_judged(s, period, row["zone"], tests) for s in site.sensors]
     passed = bool(sensors) and all(not s["failed"] for s in sensors)

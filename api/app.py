@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from api import rest, rest_daybook, rest_duty, rest_endpoints, visiting
+from api import rest, rest_daybook, rest_duty, rest_endpoints, rest_reports, visiting
 from api.access import require_declared
 from api.console import Console
 from api.problems import Problems
@@ -20,7 +20,23 @@ from api.web import assets, stream
 from api.web.fragments import Fragments
 from api.web.live import Hub
 from api.web.page import environment, error_page
-from api.web.pages import alerts, calendar, duty, endpoints, files, more, overview, probes, register, rules, signin, visits
+from api.web.pages import (
+    acceptances,
+    alerts,
+    calendar,
+    duty,
+    endpoints,
+    files,
+    more,
+    overview,
+    probes,
+    regions,
+    register,
+    reports,
+    rules,
+    signin,
+    visits,
+)
 from api.web.security import BodyLimit, SameOrigin, SecurityHeaders
 
 __all__ = ["ApiSettings", "create_app"]
@@ -39,12 +55,16 @@ def create_app(settings: ApiSettings) -> FastAPI:
         rest_daybook.router,
         rest_duty.router,
         rest_endpoints.router,
+        rest_reports.router,
         files.router,
         probes.router,
         register.router,
         rules.router,
         signin.router,
         overview.router,
+        regions.router,
+        reports.router,
+        acceptances.router,
         alerts.router,
         calendar.router,
         duty.router,

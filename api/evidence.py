@@ -23,6 +23,7 @@ from api.exports import digest, rows_of
 from api.report_tables import Table
 from api.reports import Report, Scope
 from api.web.i18n import LANGUAGES, Say
+from ingest.daybook import COUNTRY
 from ingest.store.queries import Queries
 
 SQL = Queries("api", "evidence.sql")
@@ -108,7 +109,7 @@ def canonical(said: object) -> bytes:
     return msgspec.json.encode(said, order="sorted")
 
 
-async def verify(conn: Connection, body: bytes, own: list[int] | None = None) -> Verdict:
+async def verify(conn: Connection, body: bytes, own: list[int] | None = None, country: str = COUNTRY) -> Verdict:
     """Check a report's file, or an acceptance record, against the store. Raises BadRequest for a file that is neither."""
     read = exports.decode(body)
     if "record" in read.envelope:
@@ -125,7 +126,7 @@ async def verify(conn: Connection, body: bytes, own: list[int] | None = None) ->
         raise BadRequest(f"the manifest cannot be read ({e}); expected {exports.FORMAT}") from None
     signed = await signed_here(conn, canonical(said), signature)
     try:
-        now = await reports.read(conn, scope, period, made_us, own)
+        now = await reports.read(conn, scope, period, made_us, own, country)
         fresh = {t.name: t for t in report_tables.tables(now, Say(lang, made_us)) if t.name in listed}
     except NotFound:
         fresh = {}

@@ -14,6 +14,17 @@ ORDER BY s.region, s.code LIMIT %(limit)s
 -- How regions that begin so are called, the widest first.
 SELECT code, name, name_en FROM region WHERE code LIKE %(region)s || '%%' ORDER BY code LIMIT 1
 
+-- name: parts
+-- The counties and towns that have sites, and the sites unless there are too many to choose from.
+WITH mine AS MATERIALIZED (
+    SELECT s.code, s.name, s.name_en, s.region FROM site s WHERE %(own)s::integer[] IS NULL OR s.id = ANY(%(own)s))
+SELECT 'region' AS kind, part AS code, coalesce(r.name, part) AS name, coalesce(r.name_en, '') AS name_en
+FROM (SELECT DISTINCT left(region, digits) AS part FROM mine, unnest(ARRAY[6, 9]) AS digits) AS heads
+LEFT JOIN region r ON r.code = rpad(part, 12, '0')
+UNION ALL
+SELECT 'site', code, name, name_en FROM mine WHERE (SELECT count(*) FROM mine) <= %(most)s
+ORDER BY 1, 2 LIMIT 2000
+
 -- name: closures
 -- Closures in force that touch the time.
 SELECT site, from_us, to_us

@@ -151,7 +151,6 @@ def sites(report: Report, say: Say) -> Table:
 
 def bulletin(report: Report, say: Say) -> Table:
     """通报: sites by the share of days on which they opened, then by 服务人次; corrected figures."""
-    ranked = sorted(report.sites, key=lambda s: (-(opening_share(s.figures) or 0), -s.figures.corrected("served"), s.site.code))
     rows = [
         (
             n,
@@ -167,7 +166,7 @@ def bulletin(report: Report, say: Say) -> Table:
             _share(s.figures.up_share),
             _share(s.figures.seen_share("all")),
         )
-        for n, s in enumerate(ranked, 1)
+        for n, s in enumerate(ranked(report), 1)
     ]
     keys = (
         "opening_days",
@@ -189,6 +188,11 @@ def bulletin(report: Report, say: Say) -> Table:
         columns=head + tuple(say("metric." + k) for k in keys),
         rows=tuple(tuple(map(text, r)) for r in rows),
     )
+
+
+def ranked(report: Report) -> list[SiteReport]:
+    """Return the sites in the order of the bulletin."""
+    return sorted(report.sites, key=lambda s: (-(opening_share(s.figures) or 0), -s.figures.corrected("served"), s.site.code))
 
 
 def days(site: SiteReport, say: Say) -> Table:

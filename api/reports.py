@@ -47,15 +47,22 @@ class Report:
     sites: tuple[SiteReport, ...]
 
 
-async def read(conn: Connection, scope: Scope, period: ReportPeriod, now_us: int, own: list[int] | None = None) -> Report:
-    """Read a report as of now_us. own: the sites the reader may see, None for all.
+async def read(
+    conn: Connection,
+    scope: Scope,
+    period: ReportPeriod,
+    now_us: int,
+    own: list[int] | None = None,
+    country: str = daybook.COUNTRY,
+) -> Report:
+    """Read a report as of now_us. own: the sites the reader may see, None for all. country: of the public holidays.
 
     Raises NotFound where the reader sees no such site or region, BadRequest for more than MAX_SITES sites.
     """
     rows = await sites_of(conn, scope, own)
     if len(rows) > MAX_SITES:
         raise BadRequest(f"a report has at most {MAX_SITES} sites; ask for a smaller region")
-    days = await _calendar(conn)
+    days = await _calendar(conn, country)
     rates = await _rates(conn, scope, period, rows)
     found: dict[int, SiteReport] = {}
     for zone in dict.fromkeys(row["zone"] for row in rows):
@@ -81,6 +88,11 @@ async def sites_of(conn: Connection, scope: Scope, own: list[int] | None) -> lis
     return rows
 
 
+async def parts(conn: Connection, own: list[int] | None, most: int) -> list[dict[str, str]]:
+    """Return what a report may be about: the counties and towns that one sees, then sites if there are at most that many."""
+    return await dicts(conn, "parts", {"own": own, "most": most})
+
+
 async def _name(conn: Connection, scope: Scope, rows: Sequence[dict[str, Any]]) -> tuple[str, str]:
     if scope.site:
         return rows[0]["name"], rows[0]["name_en"]
@@ -88,9 +100,9 @@ async def _name(conn: Connection, scope: Scope, rows: Sequence[dict[str, Any]]) 
     return (widest[0]["name"], widest[0]["name_en"]) if widest else (scope.region, scope.region)
 
 
-async def _calendar(conn: Connection) -> dict[str, str]:
+async def _calendar(conn: Connection, country: str) -> dict[str, str]:
     """Return the days that are not as their weekday, the country's own corrected by what people entered."""
-    days = {day: kind for day, (kind, _) in daybook.public().items()}
+    days = {day: kind for day, (kind, _) in daybook.public(country).items()}
     days |= {day.isoformat(): kind for day, kind in await tuples(conn, "calendar_days", {})}
     return {day: kind for day, kind in days.items() if kind != "normal"}
 

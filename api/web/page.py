@@ -23,6 +23,7 @@ NAV = (
     ("alerts", "/alerts"),
     ("visits", "/visits"),
     ("devices", "/devices"),
+    ("reports", "/reports"),
     ("more", "/more"),
 )
 
