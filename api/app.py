@@ -10,11 +10,13 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from api import rest, rest_daybook, rest_duty, rest_endpoints, rest_reports, visiting
+from api import rest, rest_access, rest_daybook, rest_duty, rest_endpoints, rest_figures, rest_installing, rest_reports, visiting
 from api.access import require_declared
 from api.console import Console
+from api.fields import FieldFilter
 from api.problems import Problems
 from api.scope import make_pool
+from api.sealing import Sealer
 from api.settings import ApiSettings
 from api.web import assets, stream
 from api.web.fragments import Fragments
@@ -22,13 +24,19 @@ from api.web.live import Hub
 from api.web.page import environment, error_page
 from api.web.pages import (
     acceptances,
+    accounts,
     alerts,
+    audit,
     calendar,
+    checkin,
     duty,
     endpoints,
     files,
+    installing,
     more,
     overview,
+    password,
+    people,
     probes,
     regions,
     register,
@@ -55,18 +63,27 @@ def create_app(settings: ApiSettings) -> FastAPI:
         rest_daybook.router,
         rest_duty.router,
         rest_endpoints.router,
+        rest_figures.router,
+        rest_access.router,
         rest_reports.router,
+        rest_installing.router,
         files.router,
+        installing.router,
         probes.router,
         register.router,
         rules.router,
         signin.router,
+        password.router,
+        accounts.router,
+        audit.router,
         overview.router,
         regions.router,
         reports.router,
         acceptances.router,
         alerts.router,
         calendar.router,
+        checkin.router,
+        people.router,
         duty.router,
         more.router,
         endpoints.router,
@@ -81,8 +98,17 @@ def create_app(settings: ApiSettings) -> FastAPI:
     templates = environment(found)
     fragments = Fragments(templates)
     hub = Hub(settings.database_url, pool, fragments.render)
-    app.state.console = Console(settings=settings, pool=pool, hub=hub, assets=found, templates=templates, fragments=fragments)
+    app.state.console = Console(
+        settings=settings,
+        pool=pool,
+        hub=hub,
+        assets=found,
+        templates=templates,
+        fragments=fragments,
+        sealer=Sealer(settings.name_key),
+    )
     Problems(error_page).install(app)
+    app.add_middleware(FieldFilter)
     app.add_middleware(SameOrigin, origin=settings.origin)
     app.add_middleware(BodyLimit)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.allowed_hosts), www_redirect=False)

@@ -11,8 +11,9 @@ from psycopg import AsyncConnection
 from api.accounts import Passwords, Principal
 from api.previews import Previews
 from api.scope import Pool, within
+from api.sealing import Sealer
 from api.settings import ApiSettings
-from api.throttle import Throttle
+from api.throttle import Rate, Throttle
 from api.web.assets import Assets
 from api.web.fragments import Fragments
 from api.web.live import Hub
@@ -30,8 +31,11 @@ class Console:
     fragments: Fragments
     passwords: Passwords = field(default_factory=Passwords)
     previews: Previews = field(default_factory=Previews)
+    sealer: Sealer = field(default_factory=lambda: Sealer(None))
     by_account: Throttle = field(default_factory=lambda: Throttle(5))
     by_address: Throttle = field(default_factory=lambda: Throttle(20))
+    by_token: Rate = field(default_factory=lambda: Rate(20, 100))
+    by_reader: Rate = field(default_factory=lambda: Rate(100, 1000))
 
     def scoped(self, who: Principal) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
         """Lend a connection in one transaction that sees the reader's own part and nothing else; it commits at the end."""

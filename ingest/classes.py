@@ -11,7 +11,7 @@ from gateway.clock import HOUR_US, MINUTE_US
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceClass:
-    """family: "door", "counter" or "terminal". alive_every_us: silence longer than this proves nothing about its place.
+    """family: "door", "counter", "terminal" or "desk" (no sensor: staff enter it). alive_every_us: silence longer than this proves nothing about its place.
 
     A class's limit is its reporting interval with one or two reports missed.
     """
@@ -74,6 +74,13 @@ CLASSES = {
             alive_every_us=5 * MINUTE_US,  # heartbeat or poll every minute
             zh="门禁终端",
             en="Access terminal",
+        ),
+        DeviceClass(
+            name="desk",
+            family="desk",
+            alive_every_us=365 * 24 * HOUR_US,  # nobody need check in by hand: its silence is no fault and proves nothing
+            zh="签到台",
+            en="Check-in desk",
         ),
     )
 }

@@ -29,13 +29,23 @@ def erase_person(conn: psycopg.Connection[Any], token: bytes, now_us: int) -> in
     passages; what a crash leaves is finished by maintenance. Raises UnknownPerson.
     """
     with conn.transaction():
-        conn.execute(QUERIES["delete_links"], {"token": token})
-        found = conn.execute(QUERIES["delete_person"], {"token": token}).fetchone()
-        if found is None:
-            raise UnknownPerson(f"nobody has the token {token.hex()}; `smartcare erase` takes it as 32 hexadecimal digits")
-        conn.execute(QUERIES["note_erased"], {"person": found[0], "now_us": now_us})
-        raise_version(conn)
-    return forget(conn, [found[0]])
+        person = unlink_person(conn, token, now_us)
+    return forget(conn, [person])
+
+
+def unlink_person(conn: psycopg.Connection[Any], token: bytes, now_us: int) -> int:
+    """Let the register forget whoever has `token`, in the caller's transaction; what is on its way about them is not sent.
+
+    Their alerts end when the analyzer hears of it. Returns the number that `forget` takes. Raises UnknownPerson.
+    """
+    conn.execute(QUERIES["delete_links"], {"token": token})
+    found = conn.execute(QUERIES["delete_person"], {"token": token}).fetchone()
+    if found is None:
+        raise UnknownPerson(f"nobody has the token {token.hex()}; `smartcare erase` takes it as 32 hexadecimal digits")
+    conn.execute(QUERIES["cancel_deliveries"], {"person": found[0], "now_us": now_us})
+    conn.execute(QUERIES["note_erased"], {"person": found[0], "now_us": now_us})
+    raise_version(conn)
+    return int(found[0])
 
 
 def forget_erased(conn: psycopg.Connection[Any]) -> int:

@@ -128,6 +128,11 @@ DELETE FROM person WHERE token = %(token)s RETURNING id
 -- name: delete_links
 DELETE FROM person_link l USING person p WHERE p.id = l.person AND p.token = %(token)s
 
+-- name: cancel_deliveries
+-- What is still to be said of a person's alerts; that they ended is said later, of nobody.
+UPDATE outbox SET state = 'superseded', done_us = %(now_us)s
+WHERE state = 'pending' AND alert IN (SELECT id FROM alert WHERE subject_kind = 'person' AND subject = %(person)s)
+
 -- name: note_erased
 INSERT INTO erased (person, at_us) VALUES (%(person)s, %(now_us)s) ON CONFLICT (person) DO NOTHING
 

@@ -112,6 +112,34 @@ WHERE g.code = %(gateway)s AND d.identity = %(device)s AND p.token = decode(%(to
 -- name: is_unclaimed
 SELECT 1 FROM unclaimed u JOIN gateway g ON g.id = u.gateway WHERE g.code = %(gateway)s AND u.identity = %(identity)s
 
+-- name: mounted_device
+-- A device as a row of the register, where it is mounted now.
+SELECT d.class, d.name, s.code || '/' || p.code AS place, d.alive_every_s, d.assessment
+FROM device d JOIN gateway g ON g.id = d.gateway JOIN mounting m ON m.device = d.id AND m.to_us IS NULL
+JOIN place p ON p.id = m.place JOIN site s ON s.id = p.site WHERE g.code = %(gateway)s AND d.identity = %(identity)s
+
+-- name: is_free
+-- A device that is heard and not entered, or entered and mounted nowhere.
+SELECT 1 FROM unclaimed u JOIN gateway g ON g.id = u.gateway WHERE g.code = %(gateway)s AND u.identity = %(identity)s
+UNION ALL
+SELECT 1 FROM device d JOIN gateway g ON g.id = d.gateway WHERE g.code = %(gateway)s AND d.identity = %(identity)s
+AND NOT EXISTS (SELECT 1 FROM mounting m WHERE m.device = d.id AND m.to_us IS NULL)
+
+-- name: two_gateways
+-- Two gateways with their shards, and how many devices both have.
+SELECT o.shard AS old_shard, n.shard AS new_shard,
+       (SELECT count(*) FROM device a JOIN device b ON b.identity = a.identity WHERE a.gateway = o.id AND b.gateway = n.id) AS both
+FROM gateway o, gateway n WHERE o.code = %(old)s AND n.code = %(new)s
+
+-- name: hand_over_devices
+-- The devices keep their ids, and with them places, totals, records that were counted, and links of persons.
+UPDATE device SET gateway = (SELECT id FROM gateway WHERE code = %(new)s) WHERE gateway = (SELECT id FROM gateway WHERE code = %(old)s)
+
+-- name: claim_all_known
+-- What was unclaimed at a gateway and is its device by now.
+DELETE FROM unclaimed u USING device d, gateway g
+WHERE g.code = %(code)s AND u.gateway = g.id AND d.gateway = g.id AND d.identity = u.identity
+
 ------------------------------------------------------------------------------------------------ snapshot
 
 -- name: register_version
@@ -192,11 +220,14 @@ WHERE g.shard = %(shard)s ORDER BY d.id
 SELECT id, code FROM gateway WHERE shard = %(shard)s ORDER BY id
 
 -- name: inputs_persons
--- Whose consent is active, with the terminals that know them.
+-- Whose consent to be missed is active, with the terminals that know them.
 SELECT p.id, p.site, p.role, p.consent_from_us,
        array(SELECT DISTINCT l.device FROM person_link l WHERE l.person = p.id ORDER BY l.device) AS devices
 FROM person p JOIN site s ON s.id = p.site
-WHERE s.shard = %(shard)s AND p.consent_to_us IS NULL ORDER BY p.id
+WHERE s.shard = %(shard)s AND p.consent_to_us IS NULL
+  AND (NOT EXISTS (SELECT FROM consent c WHERE c.person = p.id)
+       OR EXISTS (SELECT FROM consent c WHERE c.person = p.id AND c.purpose = 'absence' AND c.withdrawn_us IS NULL))
+ORDER BY p.id
 
 -- name: inputs_absences
 -- An absence holds unless the newest row about the same time cancels it.

@@ -26,6 +26,7 @@ from ingest.broker import BrokerAway, Link, connected
 from ingest.caution import Caution
 from ingest.columns import Batch, BlindSpan
 from ingest.daybook import COUNTRY
+from ingest.desk import Desk
 from ingest.errors import IngestError
 from ingest.inputs import Inputs, decode, encode
 from ingest.intake import Intake, Plan, Reply
@@ -42,6 +43,8 @@ QUEUE_MESSAGES = 20_000
 BATCH_MESSAGES = 2000
 GATHER_S = 0.02
 IDLE_S = 1.0
+DESK_S = 1.0
+"""How often the desk is looked at."""
 REGISTER_EVERY_US = SECOND_US // 2
 SHARDS_EVERY_US = 2 * SECOND_US
 PARTITIONS_EVERY_US = HOUR_US
@@ -111,6 +114,7 @@ class _Session:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen(), name="ingest.listen")
+                tasks.create_task(self._desk(store), name="ingest.desk")
                 tasks.create_task(self._read(store), name="ingest.read")
                 tasks.create_task(self._write(store), name="ingest.store")
         finally:
@@ -133,6 +137,17 @@ class _Session:
                 metrics.BROKER_CONNECTED.set(0)
             await asyncio.sleep(PATIENCE_S[min(failures, len(PATIENCE_S) - 1)])
             failures += 1
+
+    async def _desk(self, store: "_Store") -> None:
+        await self.owning.wait()
+        desk = await asyncio.to_thread(Desk, self.config.database_url)
+        try:
+            while True:
+                for message in await asyncio.to_thread(desk.messages, list(store.shards.owned), now_us()):
+                    self._enqueue(message.topic, message.payload)
+                await asyncio.sleep(DESK_S)
+        finally:
+            desk.close()
 
     def _enqueue(self, topic: str, payload: bytes) -> None:
         try:

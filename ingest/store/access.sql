@@ -109,7 +109,11 @@ SELECT protect('person', '(SELECT sees_persons()) AND ((SELECT sees_all()) OR si
 SELECT protect('visit_task', '(SELECT sees_persons()) AND ((SELECT sees_all()) OR site IN (SELECT seen_sites()))');
 SELECT protect('person_day', '(SELECT sees_persons()) AND ((SELECT sees_all()) OR site IN (SELECT seen_sites()))');
 SELECT protect(name, '(SELECT sees_persons()) AND ((SELECT sees_all()) OR EXISTS (SELECT FROM person p WHERE p.id = person))')
-FROM unnest(ARRAY['person_link', 'planned_absence']) AS name;
+FROM unnest(ARRAY['person_link', 'planned_absence', 'person_name', 'consent']) AS name;
+SELECT protect('check_in', '(SELECT sees_persons()) AND ((SELECT sees_all()) OR EXISTS (SELECT FROM site s WHERE ''desk/'' || s.code = device))',
+    rights => 'SELECT');
+GRANT SELECT, INSERT ON erased TO smartcare_api;
+GRANT EXECUTE ON FUNCTION enter_check_in TO smartcare_api;
 
 -- what gateways could see, and roll-ups
 SELECT protect(name, '(SELECT sees_all()) OR gateway IN (SELECT seen_gateways())', rights => 'SELECT')
@@ -137,6 +141,9 @@ DO $$ BEGIN
         GRANT SELECT, INSERT ON evidence_key TO smartcare_api;
     END IF;
 END $$;
+
+-- installing
+SELECT protect('walk_test', '(SELECT sees_all()) OR site IN (SELECT seen_sites())');
 
 -- the city's own
 SELECT protect(name, '(SELECT sees_all())') FROM unnest(ARRAY['data_period', 'subscription']) AS name;
