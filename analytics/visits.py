@@ -144,6 +144,16 @@ async def visits(
         return await cursor.fetchall()
 
 
+async def visits_page(
+    conn: Connection, *, sites: list[int] | None, region: str, state: str | None, below: int | None, limit: int
+) -> list[Visit]:
+    """Return tasks by id, newest first, below a cursor. region: head of region codes."""
+    async with conn.cursor(row_factory=class_row(Visit)) as cursor:
+        values = {"sites": sites, "region": region, "state": state, "below": below, "limit": limit}
+        await cursor.execute(SQL["visits_page"], values)
+        return await cursor.fetchall()
+
+
 async def visit_rate(conn: Connection, month: str, *, region: str = "", sites: list[int] | None = None) -> list[SiteRate]:
     """Return each site's residents of `month` ("YYYY-MM"); region: only codes that begin so.
 

@@ -37,6 +37,16 @@ WHERE (%(sites)s::integer[] IS NULL OR t.site = ANY(%(sites)s)) AND (%(id)s::big
   AND (%(state)s::text IS NULL OR t.state = %(state)s)
 ORDER BY t.state = 'open' DESC, CASE WHEN t.state = 'open' THEN t.due_us ELSE -t.done_us END, t.id LIMIT %(limit)s
 
+-- name: visits_page
+-- Tasks of a part of the regions, newest first, below a cursor.
+SELECT t.id, t.alert, t.person, s.code AS site_code, s.name AS site_name, s.name_en AS site_name_en, s.zone, t.created_us, t.due_us,
+       t.state, t.result, t.note, t.done_us, t.who, a.rule, a.severity, a.reason
+FROM visit_task t JOIN site s ON s.id = t.site JOIN alert a ON a.id = t.alert
+WHERE (%(sites)s::integer[] IS NULL OR t.site = ANY(%(sites)s)) AND (%(below)s::bigint IS NULL OR t.id < %(below)s)
+  AND (%(state)s::text IS NULL OR t.state = %(state)s)
+  AND s.region BETWEEN rpad(%(region)s, 12, '0') AND rpad(%(region)s, 12, '9')
+ORDER BY t.id DESC LIMIT %(limit)s
+
 -- name: visit_rate
 -- 月探访率: residents with active consent who came to any site or were visited in the month (local dates), by home site. Someone
 -- who was not found was not visited; who withdrew their consent is not counted at all.

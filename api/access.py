@@ -14,7 +14,8 @@ from starlette.routing import BaseRoute
 from api import accounts
 from api.accounts import Principal
 from api.console import console
-from api.errors import NotAllowed, NotSignedIn, UndeclaredPermission
+from api.errors import NotAllowed, NotSignedIn, TooManyAttempts, UndeclaredPermission
+from api.fields import ALLOWED
 from gateway.clock import now_us
 
 BEARER = "bearer "
@@ -25,7 +26,7 @@ async def anyone() -> None:
 
 
 async def signed_in(request: Request) -> Principal:
-    """Whoever has a valid session or token; a token given is the only thing looked at. Raises NotSignedIn."""
+    """Whoever has a valid session or token; a token given is the only thing looked at. Raises NotSignedIn, TooManyAttempts."""
     state, now = console(request), now_us()
     header = request.headers.get("authorization", "")
     cookie = request.cookies.get(state.settings.session_cookie, "")
@@ -39,6 +40,11 @@ async def signed_in(request: Request) -> Principal:
                 found = await accounts.read_session(conn, cookie, now)
     if found is None:
         raise NotSignedIn("sign in first, or send an API token that is still valid")
+    rate, key = (state.by_reader, str(found.account).encode()) if found.by_session else (state.by_token, found.key)
+    if wait := rate.take(key, now):
+        raise TooManyAttempts(f"at most {rate.per_s} requests a second, and {rate.burst} at once; wait", retry_after=wait)
+    if found.fields is not None:
+        request.scope[ALLOWED] = found.fields
     return found
 
 
@@ -77,8 +83,10 @@ async def auditor(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
     return _with_scope(_with_role(who, "city", "auditor"), "read")
 
 
-async def administrator(who: Annotated[Principal, Depends(signed_in)]) -> Principal:
-    """Says who may sign in, and sees everything. Raises NotAllowed for everyone else."""
+async def administrator(request: Request, who: Annotated[Principal, Depends(signed_in)]) -> Principal:
+    """Says who may sign in, and sees everything; changes something on the page only. Raises NotAllowed for everyone else."""
+    if request.method not in ("GET", "HEAD") and not who.by_session:
+        raise NotAllowed("this is done on the page, not with a token")
     return _with_scope(_with_role(who, "city"), "read")
 
 

@@ -67,6 +67,7 @@ class Principal:
     """Who asks. area: head of region codes, "" everything, None where single sites were given. sites: those; None: all.
 
     key: hash of the session or token used. fields: what of an answer may leave by this token; None: all of it.
+    by_session: signed in on the page, not by a token.
     """
 
     account: int
@@ -77,6 +78,7 @@ class Principal:
     scopes: frozenset[str]
     key: bytes
     fields: frozenset[str] | None = None
+    by_session: bool = False
 
     @property
     def part(self) -> Part:
@@ -270,7 +272,7 @@ async def read_session(conn: Connection, secret: str, now_us: int) -> Principal 
         return None
     if row.pop("seen_us") < now_us - TOUCH_US:
         await conn.execute(SQL["touch_session"], {"hash": values["hash"], "now_us": now_us})
-    return Principal(**row, scopes=SCOPES, key=digest(secret))
+    return Principal(**row, scopes=SCOPES, key=digest(secret), by_session=True)
 
 
 async def read_token(conn: Connection, secret: str, now_us: int) -> Principal | None:

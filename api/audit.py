@@ -86,15 +86,21 @@ async def verify(conn: Connection, noted: str = "") -> Checked:
             if noted_number == str(row.id) and row.hash.hex() != noted_hash:
                 faults.append(f"row {row.id} has another hash than was noted: the log was written anew")
             before, expected, stored = row.hash, row.id + 1, row.hash
-    head = await (await conn.execute(SQL["head"])).fetchone()
-    assert head is not None
-    if head[0] >= expected:
-        faults.append(f"rows {expected} to {head[0]} are missing at the end")
-    elif (head[0], bytes(head[1])) != (expected - 1, stored):
-        faults.append(f"the head says row {head[0]}, but the log ends with another row {expected - 1}")
+    number, end = await head(conn)
+    if number >= expected:
+        faults.append(f"rows {expected} to {number} are missing at the end")
+    elif (number, end) != (expected - 1, stored.hex()):
+        faults.append(f"the head says row {number}, but the log ends with another row {expected - 1}")
     if noted_number.isdecimal() and int(noted_number) >= expected:
         faults.append(f"row {noted_number}, which was noted, is missing: the log was cut off at its end")
     return Checked(rows=expected - 1, head=f"{expected - 1}:{stored.hex()}", faults=faults[:FAULTS])
+
+
+async def head(conn: Connection) -> tuple[int, str]:
+    """Return the number and the hash (hex) of the last row: what to note somewhere else."""
+    row = await (await conn.execute(SQL["head"])).fetchone()
+    assert row is not None
+    return int(row[0]), bytes(row[1]).hex()
 
 
 def hashed(before: bytes, row: Row) -> bytes:
@@ -104,9 +110,9 @@ def hashed(before: bytes, row: Row) -> bytes:
     return hashlib.sha256(before + ",".join(f"{len(f.encode())}:{f}" for f in fields).encode()).digest()
 
 
-async def rows(conn: Connection, area: str, *, below: int | None = None, subject: str = "", limit: int = 50) -> list[Row]:
-    """Return what concerns an area (head of region codes), newest first, below a number. subject: its beginning."""
-    values = {"area": area, "below": below, "subject": subject, "limit": limit}
+async def rows(conn: Connection, who: Principal, *, below: int | None = None, subject: str = "", limit: int = 50) -> list[Row]:
+    """Return what concerns the reader's part of the regions, newest first, below a number. subject: its beginning."""
+    values = {"area": who.area, "sites": who.sites, "below": below, "subject": subject, "limit": limit}
     async with conn.cursor(row_factory=class_row(Row)) as cursor:
         await cursor.execute(SQL["page"], values)
         return await cursor.fetchall()

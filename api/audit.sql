@@ -14,5 +14,6 @@ SELECT id, hash FROM audit_head
 -- name: page
 -- What concerns a part of the regions, newest first.
 SELECT id, at_us, account, who, area, action, subject, detail, hash FROM audit
-WHERE starts_with(area, %(area)s) AND (%(below)s::bigint IS NULL OR id < %(below)s) AND starts_with(subject, %(subject)s)
+WHERE coalesce(starts_with(area, %(area)s::text), area IN (SELECT region FROM site WHERE id = ANY(%(sites)s::integer[])))
+  AND (%(below)s::bigint IS NULL OR id < %(below)s) AND starts_with(subject, %(subject)s)
 ORDER BY id DESC LIMIT %(limit)s

@@ -5,6 +5,34 @@
 INSERT INTO account (name, password, role, area) VALUES (%(name)s, %(password)s, %(role)s, %(area)s)
 ON CONFLICT (name) DO NOTHING RETURNING id
 
+-- name: accounts
+-- Everyone who may sign in, with their tokens that still hold.
+SELECT a.id, a.name, a.role, a.area, a.disabled, a.password IS NOT NULL AS has_password,
+       ARRAY(SELECT s.code FROM account_site x JOIN site s ON s.id = x.site WHERE x.account = a.id ORDER BY s.code) AS sites,
+       (SELECT max(n.seen_us) FROM session n WHERE n.account = a.id) AS seen_us,
+       coalesce((SELECT jsonb_agg(jsonb_build_object('name', t.name, 'scopes', t.scopes, 'fields', t.fields,
+                                                     'expires_us', t.expires_us) ORDER BY t.name)
+                 FROM api_token t WHERE t.account = a.id), '[]') AS tokens
+FROM account a ORDER BY a.disabled, a.name
+
+-- name: account_name
+SELECT name FROM account WHERE id = %(account)s
+
+-- name: password_of
+SELECT password FROM account WHERE id = %(account)s
+
+-- name: assign
+-- Another role and part; the sites it held are no more its.
+WITH gone AS (DELETE FROM account_site WHERE account = %(account)s)
+UPDATE account SET role = %(role)s, area = %(area)s WHERE id = %(account)s
+
+-- name: drop_token
+DELETE FROM api_token WHERE account = %(account)s AND name = %(name)s
+
+-- name: end_other_sessions
+-- Signed out everywhere but here.
+DELETE FROM session WHERE account = %(account)s AND hash <> %(hash)s
+
 -- name: give_sites
 -- The sites that an account holds instead of a part of the regions; returns those that exist.
 INSERT INTO account_site (account, site) SELECT %(account)s, id FROM site WHERE code = ANY(%(codes)s) RETURNING site
@@ -104,6 +132,32 @@ WHERE (%(sites)s::integer[] IS NULL OR s.id = ANY(%(sites)s)) AND (%(code)s::tex
 ORDER BY array_position(ARRAY['alert', 'blind', 'attention', 'unknown', 'ok', 'closed'], coalesce(st.state, 'unknown')),
          st.next_deadline_us NULLS LAST, s.name
 
+-- name: sites_page
+-- Sites of a part of the regions the reader may see, by number after a cursor.
+SELECT s.id, s.code, s.name, s.name_en, s.kind, s.zone, s.capacity, s.hours, s.region AS region_code,
+       r.name AS region, r.name_en AS region_en, s.shard,
+       coalesce(st.state, 'unknown') AS state, coalesce(st.clock_us, 0) AS clock_us, coalesce(st.next_rule, '') AS next_rule,
+       st.next_deadline_us, coalesce(st.today_in, 0) AS today_in, coalesce(st.today_passages, 0) AS today_passages,
+       st.last_event_us, coalesce(st.detail, '{}') AS detail, sh.failing_since_us
+FROM site s JOIN region r ON r.code = s.region JOIN shard sh ON sh.id = s.shard LEFT JOIN site_status st ON st.site = s.id
+WHERE (%(sites)s::integer[] IS NULL OR s.id = ANY(%(sites)s)) AND (%(code)s::text IS NULL OR s.code = %(code)s)
+  AND s.region BETWEEN rpad(%(region)s, 12, '0') AND rpad(%(region)s, 12, '9')
+  AND (%(states)s::text[] IS NULL OR coalesce(st.state, 'unknown') = ANY(%(states)s)) AND s.id > %(after)s
+ORDER BY s.id LIMIT %(limit)s
+
+-- name: devices_page
+-- Devices of a part of the regions the reader may see, by number after a cursor.
+SELECT d.id, d.identity, d.class AS class_, d.name, g.code AS gateway, p.code AS place, s.code AS site_code, s.region,
+       d.alive_every_s::bigint * 1000000 AS alive_every_us, g.suspended,
+       (SELECT max(c.through_us) FROM coverage c WHERE c.gateway = g.id) AS gateway_us,
+       greatest((SELECT e.t_us FROM seen_event e WHERE e.device = d.id AND e.pos > sh.pos - 3456000000000 ORDER BY e.t_us DESC LIMIT 1),
+                (SELECT e.t_us FROM seen_passage e WHERE e.device = d.id AND e.pos > sh.pos - 3456000000000 ORDER BY e.t_us DESC LIMIT 1)) AS last_us
+FROM device d JOIN gateway g ON g.id = d.gateway JOIN shard sh ON sh.id = g.shard
+JOIN mounting m ON m.device = d.id AND m.to_us IS NULL JOIN place p ON p.id = m.place JOIN site s ON s.id = p.site
+WHERE (%(sites)s::integer[] IS NULL OR s.id = ANY(%(sites)s)) AND (%(code)s::text IS NULL OR s.code = %(code)s)
+  AND s.region BETWEEN rpad(%(region)s, 12, '0') AND rpad(%(region)s, 12, '9') AND d.id > %(after)s
+ORDER BY d.id LIMIT %(limit)s
+
 -- name: latest
 -- The sites where something happened last, with their latest events (newest first in detail.recent).
 WITH newest AS (
@@ -126,6 +180,8 @@ WHERE (%(sites)s::integer[] IS NULL OR a.site = ANY(%(sites)s))
   AND (%(id)s::bigint IS NULL OR a.id = %(id)s)
   AND (%(of)s::text IS NULL OR s.code = %(of)s)
   AND (%(states)s::text[] IS NULL OR a.state = ANY(%(states)s))
+  AND (%(region)s = '' OR s.region BETWEEN rpad(%(region)s, 12, '0') AND rpad(%(region)s, 12, '9'))
+  AND (%(from_us)s::bigint IS NULL OR a.begin_us >= %(from_us)s) AND (%(to_us)s::bigint IS NULL OR a.begin_us < %(to_us)s)
   AND (%(below)s::bigint IS NULL OR a.id < %(below)s)
 ORDER BY a.id DESC LIMIT %(limit)s
 
@@ -263,7 +319,8 @@ WHERE gateway = %(gateway)s AND from_us < %(to_us)s AND coalesce(to_us > %(from_
 -- name: dead_letters
 -- Pushes that were given up.
 SELECT o.id, o.alert, o.period, o.version, e.name AS endpoint, e.enabled, o.attempts, o.last_status, o.last_error, o.done_us
-FROM outbox o JOIN endpoint e ON e.id = o.endpoint WHERE o.state = 'dead' ORDER BY o.id DESC LIMIT 200
+FROM outbox o JOIN endpoint e ON e.id = o.endpoint
+WHERE o.state = 'dead' AND (%(below)s::bigint IS NULL OR o.id < %(below)s) ORDER BY o.id DESC LIMIT %(limit)s
 
 -- name: push_counts
 -- How the outbox stands.

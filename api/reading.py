@@ -248,18 +248,34 @@ async def alerts(
     *,
     states: Sequence[str] | None = None,
     of: str | None = None,
+    region: str = "",
+    from_us: int | None = None,
+    to_us: int | None = None,
     below: int | None = None,
     limit: int = 50,
 ) -> list[AlertRow]:
-    """Return alerts, newest first. of: code of a site. below: only ids smaller than this."""
+    """Return alerts, newest first. of: code of a site; region: head of region codes; both times bound when they began.
+
+    below: only ids smaller than this.
+    """
     chosen = list(states) if states else None
-    return await _all(conn, AlertRow, "alerts", sites=sites, id=None, of=of, states=chosen, below=below, limit=limit)
+    wanted = {"of": of, "region": region, "from_us": from_us, "to_us": to_us, "states": chosen, "below": below}
+    return await _all(conn, AlertRow, "alerts", sites=sites, id=None, limit=limit, **wanted)
 
 
 async def alert(conn: Connection, sites: Sites, number: int) -> AlertRow | None:
     """Return one alert, or None when there is none or it belongs to another site."""
-    rows = await _all(conn, AlertRow, "alerts", sites=sites, id=number, of=None, states=None, below=None, limit=1)
+    anything = dict.fromkeys(("of", "from_us", "to_us", "states", "below"))
+    rows = await _all(conn, AlertRow, "alerts", sites=sites, id=number, limit=1, region="", **anything)
     return rows[0] if rows else None
+
+
+async def sites_page(
+    conn: Connection, own: Sites, *, region: str, code: str | None, states: Sequence[str] | None, after: int, limit: int
+) -> list[SiteRow]:
+    """Return sites by id, those after a cursor. region: head of region codes."""
+    chosen = list(states) if states else None
+    return await _all(conn, SiteRow, "sites_page", sites=own, region=region, code=code, states=chosen, after=after, limit=limit)
 
 
 async def pending(conn: Connection, sites: Sites) -> list[AlertRow]:
@@ -335,9 +351,19 @@ async def view_of(conn: Connection, gateway: int, from_us: int, to_us: int) -> V
     return View(spans=[list(c) for c in covered], gaps=gaps, through_us=max((c[1] for c in covered), default=0))
 
 
-async def dead_letters(conn: Connection) -> list[DeadRow]:
-    """Return the pushes that were given up, newest first."""
-    return await _all(conn, DeadRow, "dead_letters")
+async def dead_letters(conn: Connection, *, below: int | None = None, limit: int = 200) -> list[DeadRow]:
+    """Return the pushes that were given up, newest first, those below a cursor."""
+    return await _all(conn, DeadRow, "dead_letters", below=below, limit=limit)
+
+
+async def devices_page(
+    conn: Connection, own: Sites, *, region: str, code: str | None, after: int, limit: int
+) -> list[dict[str, Any]]:
+    """Return mounted devices by id, those after a cursor: columns of the query "devices_page"."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        values = {"sites": own, "region": region, "code": code, "after": after, "limit": limit}
+        await cursor.execute(SQL["devices_page"], values)
+        return await cursor.fetchall()
 
 
 async def endpoints(conn: Connection) -> list[dict[str, Any]]:

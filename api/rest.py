@@ -15,13 +15,14 @@ from api import acting, deadletters, reading
 from api.access import Actor, Reader
 from api.console import console
 from api.errors import BadRequest, NotFound
+from api.paging import Code, Cursor, Limit, Number, Region, Time
+from api.paging import number as read_cursor
 from gateway.clock import now_us
 
 router = APIRouter(prefix="/api/v1")
 
+SiteState = Literal["alert", "blind", "attention", "unknown", "ok", "closed"]
 State = Literal["open", "acknowledged", "resolved", "cleared", "retracted", "expired"]
-Limit = Annotated[int, Query(ge=1, le=200)]
-Number = Annotated[int, Field(ge=1, lt=2**63)]
 
 
 class Me(BaseModel):
@@ -109,6 +110,13 @@ class FollowedChange(Change):
     alert: int
 
 
+class Sites(BaseModel):
+    """Sites, by when they were entered. cursor: for the next page, null on the last."""
+
+    items: list[Site]
+    cursor: str | None
+
+
 class Alerts(BaseModel):
     """Alerts, newest first. cursor: for the next page, null on the last. after: where to start following changes."""
 
@@ -157,6 +165,13 @@ class DeadLetter(BaseModel):
     done_us: int | None
 
 
+class DeadLetters(BaseModel):
+    """Pushes that were given up, newest first. cursor: for the next page, null on the last."""
+
+    items: list[DeadLetter]
+    cursor: str | None
+
+
 class SentAgain(BaseModel):
     """What became of a dead letter: it waits to be sent, or a newer version of its alert has replaced it."""
 
@@ -178,10 +193,20 @@ async def me(who: Reader) -> Me:
 
 
 @router.get("/sites")
-async def sites(request: Request, who: Reader) -> list[Site]:
-    """Every site the reader may see, gravest state first."""
+async def sites(
+    request: Request,
+    who: Reader,
+    region: Region = "",
+    state: Annotated[list[SiteState] | None, Query()] = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Sites:
+    """Sites that the reader may see, page by page."""
+    after = read_cursor(cursor) or 0
     async with console(request).scoped(who) as conn:
-        return [Site.model_validate(row) for row in await reading.sites(conn, who.sites)]
+        rows = await reading.sites_page(conn, who.sites, region=region, code=None, states=state, after=after, limit=limit + 1)
+    more = str(rows[limit - 1].id) if len(rows) > limit else None
+    return Sites(items=[Site.model_validate(row) for row in rows[:limit]], cursor=more)
 
 
 @router.get("/sites/{code}")
@@ -199,20 +224,28 @@ async def alerts(
     request: Request,
     who: Reader,
     state: Annotated[list[State] | None, Query()] = None,
-    site: str | None = None,
-    cursor: str | None = None,
-    after: str | None = None,
+    site: Code = None,
+    region: Region = "",
+    from_us: Time = None,
+    to_us: Time = None,
+    cursor: Cursor = None,
+    after: Annotated[str | None, Query(description="`after` of an earlier answer", max_length=40)] = None,
     limit: Limit = 50,
 ) -> Alerts | Followed:
-    """Alerts, newest first, page by page with `cursor`; or, with `after`, what has changed since, oldest first."""
+    """Alerts, newest first, page by page with `cursor`; or, with `after`, what has changed since, oldest first.
+
+    region and times (of the beginning) narrow pages; following is narrowed by site and state only.
+    """
     if after is not None and cursor is not None:
         raise BadRequest("cursor leads to older pages, after to newer changes; send one of them")
-    below = None if cursor is None else _number(cursor)
+    below = read_cursor(cursor)
     async with console(request).scoped(who) as conn:
         if after is not None:
             return await _followed(conn, who.sites, _position(after), state, site, limit)
         edge = await reading.snapshot(conn)  # read first: what commits from here on comes by `after`
-        rows = await reading.alerts(conn, who.sites, states=state, of=site, below=below, limit=limit + 1)
+        rows = await reading.alerts(
+            conn, who.sites, states=state, of=site, region=region, from_us=from_us, to_us=to_us, below=below, limit=limit + 1
+        )
     more = len(rows) > limit
     return Alerts(items=[alert_of(r) for r in rows[:limit]], cursor=str(rows[limit - 1].id) if more else None, after=f"{edge}-0")
 
@@ -230,17 +263,11 @@ async def _followed(
     )
 
 
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
-        raise BadRequest("this is not a cursor of ours; start without one")
-    return int(text)
-
-
 def _position(text: str) -> tuple[int, int]:
-    xid, dash, number = text.partition("-")
+    xid, dash, part = text.partition("-")
     if not dash:
         raise BadRequest("this is not a cursor of ours; start without one")
-    return _number(xid), _number(number)
+    return read_cursor(xid) or 0, read_cursor(part) or 0
 
 
 @router.get("/alerts/{number}")
@@ -275,12 +302,14 @@ async def resolve(request: Request, who: Actor, number: int, body: Resolve) -> A
 
 
 @router.get("/dead-letters")
-async def dead_letters(request: Request, who: Reader) -> list[DeadLetter]:
-    """Pushes that were given up, newest first; for administrators, empty for others."""
+async def dead_letters(request: Request, who: Reader, cursor: Cursor = None, limit: Limit = 50) -> DeadLetters:
+    """Pushes that were given up, newest first; for city administrators, empty for others."""
     if who.role != "city":
-        return []
+        return DeadLetters(items=[], cursor=None)
     async with console(request).scoped(who) as conn:
-        return [DeadLetter.model_validate(row) for row in await reading.dead_letters(conn)]
+        rows = await reading.dead_letters(conn, below=read_cursor(cursor), limit=limit + 1)
+    more = str(rows[limit - 1].id) if len(rows) > limit else None
+    return DeadLetters(items=[DeadLetter.model_validate(row) for row in rows[:limit]], cursor=more)
 
 
 @router.post("/dead-letters/{number}/send-again")

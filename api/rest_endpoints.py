@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from api import breaker, reading, reconcile
-from api.access import Administrator
+from api.access import Administrator, Operator
 from api.breaker import Breaker
 from api.console import console
 from api.errors import NotFound
@@ -75,7 +75,7 @@ async def endpoints(request: Request, who: Administrator) -> list[EndpointState]
 
 
 @router.post("/endpoints/{name}/reconcile")
-async def compare(request: Request, who: Administrator, name: str, body: Known) -> Reconciliation:
+async def compare(request: Request, who: Operator, name: str, body: Known) -> Reconciliation:
     """Compare what we say was delivered with what the receiver says it has."""
     async with console(request).scoped(who) as conn:
         number = next((row["id"] for row in await reading.endpoints(conn) if row["name"] == name), None)

@@ -35,3 +35,21 @@ class Throttle:
     def forget(self, key: str) -> None:
         """Start again from nothing, after a success."""
         self._attempts.pop(key, None)
+
+
+class Rate:
+    """At most `per_s` requests a second for each key, after a burst: a bucket that fills again while nobody asks."""
+
+    def __init__(self, per_s: int, burst: int) -> None:
+        self.per_s, self.burst = per_s, burst
+        self._buckets: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
+
+    def take(self, key: bytes, now_us: int) -> int:
+        """Count a request. Returns 0 when it may go on, else the seconds to wait; a refused request is not counted."""
+        left, at_us = self._buckets.pop(key, (float(self.burst), now_us))
+        left = min(float(self.burst), left + max(0, now_us - at_us) * self.per_s / SECOND_US)
+        enough = left >= 1
+        self._buckets[key] = (left - 1 if enough else left, now_us)
+        while len(self._buckets) > KEYS:
+            self._buckets.popitem(last=False)
+        return 0 if enough else 1

@@ -14,13 +14,13 @@ from api.accounts import Principal
 from api.acting import MAX_NOTE
 from api.console import console
 from api.errors import BadRequest, NotFound, Stale
+from api.paging import Cursor, Limit, Region
+from api.paging import number as read_cursor
 from gateway.clock import now_us
 
 router = APIRouter(prefix="/api/v1")
 
 State = Literal["open", "done", "withdrawn"]
-TASKS = 200
-"""Most tasks that are listed."""
 
 
 class Visit(BaseModel):
@@ -41,6 +41,13 @@ class Visit(BaseModel):
     done_us: int | None
     who: str
     text: dict[str, str]
+
+
+class Visits(BaseModel):
+    """Visit tasks, newest first. cursor: for the next page, null on the last."""
+
+    items: list[Visit]
+    cursor: str | None
 
 
 class Complete(BaseModel):
@@ -78,11 +85,14 @@ class Rate(BaseModel):
 
 @router.get("/visits")
 async def tasks(
-    request: Request, who: Reader, state: State | None = None, limit: Annotated[int, Query(ge=1, le=TASKS)] = TASKS
-) -> list[Visit]:
-    """Visit tasks: the open ones by when they are due, then the others, newest first."""
+    request: Request, who: Reader, state: State | None = None, region: Region = "", cursor: Cursor = None, limit: Limit = 50
+) -> Visits:
+    """Visit tasks, newest first, page by page."""
+    below = read_cursor(cursor)
     async with console(request).scoped(who) as conn:
-        return [_shown(task) for task in await visits.visits(conn, sites=who.sites, state=state, limit=limit)]
+        rows = await visits.visits_page(conn, sites=who.sites, region=region, state=state, below=below, limit=limit + 1)
+    more = str(rows[limit - 1].id) if len(rows) > limit else None
+    return Visits(items=[_shown(task) for task in rows[:limit]], cursor=more)
 
 
 @router.post("/visits/{number}")
@@ -98,7 +108,7 @@ async def visit_rate(
     request: Request,
     who: Reader,
     month: Annotated[str, Query(description="YYYY-MM, local")],
-    region: Annotated[str, Query(description="Beginning of region codes: a county, a town or a village; empty: all")] = "",
+    region: Region = "",
 ) -> Rate:
     """The monthly visit rate of the sites of a region."""
     async with console(request).scoped(who) as conn:

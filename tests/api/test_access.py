@@ -148,8 +148,8 @@ def test_no_stream_is_opened_on_what_is_not_theirs(east_staff: httpx.Client, tow
 
 
 def test_an_admin_sees_both_sites_and_staff_their_own(admin: httpx.Client, east_staff: httpx.Client) -> None:
-    assert {s["code"] for s in admin.get("/api/v1/sites").json()} == {"east", "west"}
-    assert {s["code"] for s in east_staff.get("/api/v1/sites").json()} == {"east"}
+    assert {s["code"] for s in admin.get("/api/v1/sites").json()["items"]} == {"east", "west"}
+    assert {s["code"] for s in east_staff.get("/api/v1/sites").json()["items"]} == {"east"}
 
 
 def test_unknown_devices_and_pushes_are_shown_to_admins_only(admin: httpx.Client, east_staff: httpx.Client) -> None:

@@ -32,14 +32,14 @@ async def test_what_ended_with_410_is_sent_again_under_its_id_and_the_endpoint_i
         async with sending(outbox, port):
             row = outbox.put(outbox.alert(), endpoint)
             await outbox.until(row, state="dead")
-            (listed,) = (await asyncio.to_thread(admin.get, "/api/v1/dead-letters")).json()
+            (listed,) = (await asyncio.to_thread(admin.get, "/api/v1/dead-letters")).json()["items"]
             assert (listed["id"], listed["enabled"], listed["last_status"]) == (row, False, 410)
             answer = await asyncio.to_thread(admin.post, f"/api/v1/dead-letters/{row}/send-again")
             assert (answer.status_code, answer.json()) == (200, {"id": row, "state": "pending"})
             done = await outbox.until(row, state="delivered", attempts=1)
             await outbox.until(outbox.put(outbox.alert(), endpoint), state="delivered")
     assert ids[:2] == [done["webhook_id"]] * 2
-    assert (await asyncio.to_thread(admin.get, "/api/v1/dead-letters")).json() == []
+    assert (await asyncio.to_thread(admin.get, "/api/v1/dead-letters")).json()["items"] == []
 
 
 async def test_a_mapping_put_right_is_used_when_a_dead_letter_is_sent_again(
@@ -98,8 +98,8 @@ def test_only_dead_letters_are_sent_again_and_only_by_an_administrator(
     waiting, row = outbox.put(outbox.alert(), endpoint), dead(outbox, outbox.alert(), endpoint)
     assert admin.post(f"/api/v1/dead-letters/{waiting}/send-again").status_code == 404
     assert east_staff.post(f"/api/v1/dead-letters/{row}/send-again").status_code == 404
-    assert east_staff.get("/api/v1/dead-letters").json() == []
+    assert east_staff.get("/api/v1/dead-letters").json()["items"] == []
     with running.client(token=town.county.token(town.admin, "read")) as looking:
         assert looking.post(f"/api/v1/dead-letters/{row}/send-again").status_code == 403
-        assert [d["id"] for d in looking.get("/api/v1/dead-letters").json()] == [row]
+        assert [d["id"] for d in looking.get("/api/v1/dead-letters").json()["items"]] == [row]
     assert outbox[row]["state"] == "dead"

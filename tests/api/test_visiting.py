@@ -21,14 +21,14 @@ def task(town: Town, site: int, person: int = 7) -> int:
 
 def test_staff_see_and_record_the_visits_of_their_own_site_only(east_staff: httpx.Client, town: Town) -> None:
     own, other = task(town, town.east), task(town, town.west)
-    (shown,) = east_staff.get("/api/v1/visits").json()
+    (shown,) = east_staff.get("/api/v1/visits").json()["items"]
     assert (shown["id"], shown["person"], shown["state"]) == (own, 7, "open")
     assert "5 个开放日未到" in shown["text"]["zh"]
     assert "5 opening days" in shown["text"]["en"]
     assert east_staff.post(f"/api/v1/visits/{other}", json={"result": "well"}).status_code == 404
     done = east_staff.post(f"/api/v1/visits/{own}", json={"result": "well", "note": "在家休息"}).json()
     assert (done["state"], done["result"], done["who"], done["note"]) == ("done", "well", "east-staff", "在家休息")
-    assert east_staff.get("/api/v1/visits", params={"state": "open"}).json() == []
+    assert east_staff.get("/api/v1/visits", params={"state": "open"}).json()["items"] == []
 
 
 def test_the_slower_of_two_is_told(admin: httpx.Client, town: Town) -> None:
@@ -47,7 +47,7 @@ def test_a_result_that_is_none_changes_nothing(admin: httpx.Client, town: Town) 
         assert admin.post(f"/api/v1/visits/{number}", json=body).status_code == 422
     assert admin.post(f"/visits/{number}", data={"result": "fine"}).status_code == 400
     assert admin.post(f"/visits/{2**63}", data={"result": "well"}).status_code in (400, 404, 422)
-    assert [v["state"] for v in admin.get("/api/v1/visits").json()] == ["open"]
+    assert [v["state"] for v in admin.get("/api/v1/visits").json()["items"]] == ["open"]
 
 
 def test_the_page_lists_tasks_with_a_form_that_works_without_javascript(admin: httpx.Client, town: Town) -> None:

@@ -44,7 +44,7 @@ async def signin(request: Request) -> Response:
     async with state.pool.connection() as conn:
         secret = await accounts.start_session(conn, found[0], now)
     LOG.info("signed in %r from %s by password", name, address)
-    return _with_session(request, secret)
+    return with_session(request, secret)
 
 
 @router.get("/signin/{secret}", dependencies=OPEN)
@@ -68,10 +68,11 @@ async def link_use(request: Request, secret: str) -> Response:
         LOG.warning("dead sign-in link from %s", address)
         return show(request, "link.html", who=None, status=410, name=None, action="")
     LOG.info("signed in account %d from %s by link", account, address)
-    return _with_session(request, session)
+    return with_session(request, session)
 
 
-def _with_session(request: Request, secret: str) -> Response:
+def with_session(request: Request, secret: str) -> Response:
+    """Lead to the overview with the session's cookie."""
     settings = console(request).settings
     answer = RedirectResponse("/", 303)
     answer.set_cookie(
