@@ -17,6 +17,8 @@ from ingest.store.queries import Queries
 
 QUERIES = Queries("ingest")
 NOTHING_ELSE = "no other row with the same key"
+FACE_FAMILIES = frozenset({"face", "hikaccess", "zk", "dahua"})
+"""Families of terminals with a camera for faces: no other class would keep them out of private rooms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +189,8 @@ class _Merged:
                 self.fault(table, row, "gateway", gateway, "a gateway of the register")
             if d.place is not None and d.place not in self.rooms:
                 self.fault(table, row, "place", d.place, 'a place of the register, "<site code>/<place code>"')
+            if identity.partition("/")[0] in FACE_FAMILIES and d.device_class not in SEES_FACES:
+                self.fault(table, row, "class", d.device_class, f"{' or '.join(sorted(SEES_FACES))}: {identity} sees faces")
             if d.device_class in SEES_FACES:
                 if not d.assessment:
                     self.fault(table, row, "assessment", "nothing", f"the impact assessment's reference: {identity} sees faces")

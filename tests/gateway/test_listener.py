@@ -293,6 +293,32 @@ async def test_on_the_internet_the_first_picture_blocks_the_device_and_says_how_
     assert path not in caplog.text
 
 
+DATA_URL = b'{"pic":"data:image/jpeg;base64,' + b"QUJD" * 200 + b'"}'
+
+
+@pytest.mark.parametrize(
+    ("family", "content", "words"),
+    [
+        ("face", DATA_URL, "VerifyNoPic"),
+        ("hikaccess", DATA_URL, "Upload Captured Picture"),
+        ("hikcount", MULTIPART, "turn off the picture"),
+        ("zk", b"biophoto pin=17\tcontent=" + b"QUJD" * 200, "turn off capture mode"),
+        ("dahua", MULTIPART, "turn off picture upload"),
+        ("tb", DATA_URL, "turn off the upload of pictures"),
+    ],
+)
+async def test_whoever_sends_a_picture_over_the_internet_is_told_how_to_turn_it_off_in_the_vendor_s_words(
+    family: str, content: bytes, words: str, tmp_path: Path
+) -> None:
+    async with alone(tmp_path, local=False) as (subject, client, _, _):
+        path = Addresses(tmp_path / "devices.json").add(family, "x1").path
+        content_type = JPEG if content is MULTIPART else "text/plain"
+        refused = await client.post(path, content=content, headers={"content-type": content_type})
+        assert (refused.status_code, words in refused.text) == (403, True)
+        assert (await client.post(path, content=b"{}")).status_code == 403
+        assert subject.take(now_us()) == []
+
+
 async def test_on_the_internet_a_serial_number_is_no_credential(tmp_path: Path) -> None:
     async with alone(tmp_path, local=False) as (_, client, _, _):
         Addresses(tmp_path / "devices.json").add("zk", "CKJB201360017")
@@ -315,6 +341,18 @@ async def test_on_the_internet_a_serial_number_is_no_credential(tmp_path: Path) 
 )
 def test_a_listener_for_everyone_is_not_local(host: str, local: bool) -> None:
     assert is_local(host) == local
+
+
+async def test_a_thingsboard_device_keeps_its_token_and_thingsboard_s_path_and_no_other_path_has_it(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as g:
+        g.addresses.add("tb", "door7", "A1_TEST_TOKEN_0000000")
+        hik = g.addresses.add("hikaccess", "front").path.removeprefix("/d/")
+        said = await g.post("/api/v1/A1_TEST_TOKEN_0000000/telemetry", b'{"contact":true}')
+        asked = await g.client.get("/api/v1/A1_TEST_TOKEN_0000000/attributes?sharedKeys=x")
+        for path in ("/d/A1_TEST_TOKEN_0000000", f"/api/v1/{hik}/telemetry", "/api/v1/A1_TEST_TOKEN_0000001/telemetry"):
+            assert (await g.post(path, b"{}")).status_code == 404, path
+    assert [(a.status_code, a.content) for a in (said, asked)] == [(200, b""), (200, b"{}")]
+    assert set(kinds(g.spool)) == {("tb/door7", Kind.ALIVE)}  # nobody has said what its keys mean
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "门", "..", "x" * 65, "a b"])

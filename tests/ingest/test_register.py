@@ -1,5 +1,6 @@
 """The register: files in, per-row errors out, devices claimed, swapped and moved."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,36 @@ def test_faces_are_refused_in_private_rooms_and_without_an_assessment(conn: Conn
     register.load(conn, town_rows(), NOW_US)
     change = {"places": [town_rows()["places"][1] | {"room": "toilet"}]}
     assert [f.split(":")[0] for f in faults(conn, change)] == ["places row 1, place"]
+
+
+def test_no_terminal_with_a_camera_gets_into_a_private_room_under_any_class(conn: Conn) -> None:
+    for family, room in itertools.product(("face", "hikaccess", "zk", "dahua"), ("bathroom", "toilet", "changing", "rest")):
+        raw = town_rows()
+        raw["places"][2]["room"] = room
+        raw["persons"] = []
+        faces = {"identity": f"{family}/5500001", "place": "HC01/nap"}
+        raw["devices"][2] |= faces | {"class": "face_terminal" if family == "face" else "access_terminal"}
+        assert [f.split(":")[0] for f in faults(conn, raw)] == ["devices row 3, place"]
+        raw["devices"][2] |= faces | {"class": "zigbee_contact", "assessment": ""}
+        assert [f.split(":")[0] for f in faults(conn, raw)] == ["devices row 3, class"]
+
+
+def test_an_unclaimed_terminal_is_claimed_with_an_assessment_for_a_room_that_is_not_private_only(
+    conn: Conn, town: dict[str, int]
+) -> None:
+    conn.execute("INSERT INTO unclaimed VALUES (%s, 'hikaccess/side', 1, 2, 3, 2)", [town["gw:gw-hc01"]])
+
+    def claimed(device_class: str, place: str, assessment: str) -> str:
+        try:
+            register.claim(conn, "gw-hc01", "hikaccess/side", device_class, place, NOW_US, assessment=assessment)
+        except RegisterError as e:
+            return e.errors[0].field
+        return ""
+
+    assert claimed("access_terminal", "HC01/door", "") == "assessment"
+    assert claimed("access_terminal", "HC01/nap", "PIA-2026-07") == "place"
+    assert claimed("lora_contact", "HC01/door", "") == "class"
+    assert claimed("access_terminal", "HC01/door", "PIA-2026-07") == ""
 
 
 def test_all_gateways_of_a_site_share_its_shard_and_a_shard_never_changes(conn: Conn) -> None:
