@@ -1,6 +1,9 @@
 """What can go wrong at the edge, each as a problem that HTTP can say (RFC 9457)."""
 
 
+from collections.abc import Sequence
+
+
 class ApiError(Exception):
     """Base of this stage. `status` is the HTTP status; `slug` names the problem for programs, the message is for people."""
 
@@ -46,6 +49,16 @@ class BadRequest(ApiError):
 
     status = 400
     slug = "bad-request"
+
+
+class Refused(ApiError):
+    """Rows that the register does not take; the members carry each fault."""
+
+    status = 422
+    slug = "refused"
+
+    def __init__(self, errors: Sequence[object]) -> None:
+        super().__init__("; ".join(map(str, errors)))
 
 
 class TooManyAttempts(ApiError):

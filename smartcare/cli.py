@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from smartcare import daybook, endpoint, gateways, keeping, membership, settings, trying
+from smartcare import daybook, endpoint, evidence, gateways, keeping, membership, settings, trying
 
 Arguments = argparse.Namespace
 
@@ -29,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     membership.declare(commands, settings.load, _say)
     daybook.declare(commands, _connect, _say)
     keeping.declare(commands, _connect, _say, lambda: settings.load().keep_days, lambda: _database(settings.load()))
+    evidence.declare(commands, lambda: _database(settings.load()), lambda: settings.load().country, _say)
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -132,6 +133,18 @@ def _declare_register(commands: Any) -> None:
         claim.add_argument(f"--{name}", required=True)
     claim.add_argument("--assessment", default="", help="reference of the impact assessment (face terminals)")
     claim.set_defaults(run=_claim)
+
+    swap = register.add_parser("swap", help="换传感器 a new sensor where the old one is mounted; the place keeps its history")
+    swap.add_argument("--gateway", required=True, help="gateway of the old sensor")
+    swap.add_argument("--old", required=True, metavar="IDENTITY")
+    swap.add_argument("--new", required=True, metavar="IDENTITY", help="heard, and mounted nowhere")
+    swap.add_argument("--new-gateway", default="", help="gateway that hears the new one (default: the same)")
+    swap.add_argument("--device-class", default="", help="of the new one (default: the same)")
+    swap.set_defaults(run=_swap)
+    swap = register.add_parser("swap-gateway", help="换网关 give all devices of a gateway to another, and suspend the old one")
+    swap.add_argument("old")
+    swap.add_argument("new", help="code of a registered gateway on the same shard")
+    swap.set_defaults(run=_swap_gateway)
 
     endpoint.declare(commands, _say)
 
@@ -289,6 +302,25 @@ def _claim(a: Arguments) -> int:
     with _connect() as conn:
         claim(conn, a.gateway, a.identity, a.device_class, a.place, now_us(), assessment=a.assessment)
         _say(f"已认领 claimed {a.identity} → {a.place}")
+    return 0
+
+
+def _swap(a: Arguments) -> int:
+    from gateway.clock import now_us
+    from ingest.swap import swap_device
+
+    with _connect() as conn:
+        place = swap_device(conn, a.gateway, a.old, a.new, now_us(), new_gateway=a.new_gateway, device_class=a.device_class)
+    _say(f"已更换 swapped {a.old} → {a.new} @ {place}")
+    return 0
+
+
+def _swap_gateway(a: Arguments) -> int:
+    from ingest.swap import swap_gateway
+
+    with _connect() as conn:
+        moved = swap_gateway(conn, a.old, a.new)
+    _say(f"已转移 moved {moved} devices {a.old} → {a.new}; {a.old} 已停用 is suspended")
     return 0
 
 

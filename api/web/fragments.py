@@ -2,6 +2,7 @@
 
     alerts, counters, sites, banner, latest  what the reader may see of these
     site:<id>, pending:<id>, banner:<id>     one site's
+    walk:<id>                                a site's walk test
     alert:<id>                               one alert
 
 One decision: whether a reader may have a topic is settled once, by `allowed`, when a page or stream asks for it.
@@ -13,20 +14,25 @@ from typing import Any
 import jinja2
 from psycopg import AsyncConnection
 
-from api import duty, health, reading
+from api import duty, health, installing, reading, usual
 from api.accounts import Part, Principal
-from api.reading import DoorRow
-from api.web import duty_views, troubles, views
+from api.reading import DoorRow, SiteRow
+from api.usual import Usual
+from api.web import duty_views, install_views, troubles, views
+from api.web.charts import footfall
 from api.web.charts.doors import Period
 from api.web.door_day import door_day, door_view
 from api.web.i18n import Say, day_start_us
 from api.web.live import LISTS
 from gateway.clock import DAY_US
+from ingest import daybook
 
 Connection = AsyncConnection[Any]
-OF_SITE = frozenset({"site", "pending", "banner"})
+OF_SITE = frozenset({"site", "pending", "banner", "walk"})
 MAX_TOPICS = 12
 """Most topics one page may follow."""
+MAX_BANDS = 5000
+"""Sites whose usual counts are remembered."""
 LATEST = 8
 """Events that the overview shows of all sites together."""
 
@@ -34,8 +40,9 @@ LATEST = 8
 class Fragments:
     """Renders topics."""
 
-    def __init__(self, templates: jinja2.Environment) -> None:
-        self._templates = templates
+    def __init__(self, templates: jinja2.Environment, country: str = daybook.COUNTRY) -> None:
+        self._templates, self._country = templates, country
+        self._bands: dict[tuple[int, int, str], Usual] = {}
         self._makers: dict[str, Callable[[Connection, str, Part, Say], Awaitable[str]]] = {
             "alerts": self._alerts,
             "counters": self._counters,
@@ -45,6 +52,7 @@ class Fragments:
             "site": self._site,
             "pending": self._pending,
             "alert": self._alert,
+            "walk": self._walk,
         }
 
     async def render(self, conn: Connection, topic: str, part: Part, say: Say) -> str:
@@ -96,11 +104,30 @@ class Fragments:
             "_site.html",
             say,
             site=views.site(row, say),
+            inside=row.detail.get("inside"),
+            unsure=bool(row.detail.get("inside_unsure")),
             places=views.places(row, say),
             recent=views.recent(row, say),
-            flow=views.flow(row, hours, start, window, say),
+            flow=footfall.flow(row, hours, await self._usual(conn, row, start), start, window, say),
             doors=[door_view(door, day, start, window, row.zone, say) for door, day in days],
         )
+
+    async def _walk(self, conn: Connection, number: str, part: Part, say: Say) -> str:
+        rows = await reading.sites(conn, [int(number)])
+        if not rows:
+            return ""
+        found = await installing.walk(conn, rows[0].id)
+        walk = install_views.walk(found, rows[0].zone, say)
+        return self._fill("_walk.html", say, walk=walk, code=rows[0].code, topic=f"walk:{number}")
+
+    async def _usual(self, conn: Connection, row: SiteRow, start_us: int) -> Usual:
+        """What is usual today rests on days that are over: it is computed once a day and change of hours."""
+        key = row.id, start_us, str(row.hours)
+        if key not in self._bands:
+            if len(self._bands) >= MAX_BANDS:
+                self._bands.clear()
+            self._bands[key] = await usual.read(conn, row, start_us, self._country)
+        return self._bands[key]
 
     async def _door(self, conn: Connection, door: DoorRow, from_us: int, to_us: int) -> tuple[DoorRow, list[Period]]:
         rows = await reading.door_messages(conn, door, from_us, to_us)

@@ -184,7 +184,7 @@ class Hub:
     def _touched(self, kind: str, number: int, site: int | None) -> set[str]:
         names = ("alerts",) if kind == "alert" else ("counters", "sites", "banner", "latest")
         parts = ["*", "*-", f"{site}", f"{site}-", *(key for key, sites in self._parts.items() if site in sites)]
-        single = (f"alert:{number}", f"pending:{site}") if kind == "alert" else (f"site:{site}", f"banner:{site}")
+        single = (f"alert:{number}", f"pending:{site}") if kind == "alert" else (f"site:{site}", f"banner:{site}", f"walk:{site}")
         return {f"{name}@{part}" for name in names for part in parts} | {key + end for key in single for end in ("", "-")}
 
     def _follow(self, part: Part) -> None:

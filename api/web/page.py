@@ -32,6 +32,7 @@ FORMS: dict[str, frozenset[str]] = {
     "register": frozenset({"city", "town"}),
     "people": frozenset({"city", "town", "staff"}),
     "operate": frozenset({"city"}),
+    "install": frozenset({"city", "town", "installer"}),
 }
 """Which roles are shown which forms; what a form does is guarded by its own route."""
 

@@ -269,7 +269,16 @@ def test_everything_works_without_javascript(browser: Browser, running: Running,
 def pages(alert: int) -> list[str]:
     """Every page there is to look at."""
     seen = ["/", "/sites", "/sites/east", "/alerts", f"/alerts/{alert}", "/visits", "/devices", "/more"]
-    return [*seen, "/endpoints", "/silences", "/roster", "/signin", "/sites/nowhere"]
+    return [
+        *seen,
+        "/install?number=24e124fffe0badcafe",
+        "/sites/east/walk",
+        "/endpoints",
+        "/silences",
+        "/roster",
+        "/signin",
+        "/sites/nowhere",
+    ]
 
 
 def test_the_bar_of_a_phone_has_five_entries_and_more_leads_to_the_devices(page: Page) -> None:

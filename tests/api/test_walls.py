@@ -35,6 +35,7 @@ ROWS = {
     "VALUES ({person}, 1, 2, 'x', 'x', 1)",
     "person_day": "INSERT INTO person_day VALUES ({person}, {site}, '2026-11-01', 1, 1, 1)",
     "visit_task": "INSERT INTO visit_task (alert, person, site, created_us, due_us) VALUES ({alert}, {person}, {site}, 1, 2)",
+    "walk_test": "INSERT INTO walk_test (site, device, started_us, author) VALUES ({site}, {device}, 1, 'x')",
     "coverage": "INSERT INTO coverage VALUES ({gateway}, 1, 1, 2, 1, 1)",
     "blind": "INSERT INTO blind VALUES ({gateway}, '', 1, 2, 'x', 1, 1)",
     "liveness": "INSERT INTO liveness VALUES (1, {gateway}, {gateway}, true, 1)",
