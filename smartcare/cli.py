@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     daybook.declare(commands, _connect, _say)
     keeping.declare(commands, _connect, _say, lambda: settings.load().keep_days, lambda: _database(settings.load()))
     evidence.declare(commands, lambda: _database(settings.load()), lambda: settings.load().country, _say)
+    evidence.declare(commands, lambda: _database(settings.load()), lambda: settings.load().country, _say)
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
