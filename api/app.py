@@ -96,7 +96,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     pool = make_pool(settings.database_url, CONNECTIONS)
     found = assets.load()
     templates = environment(found)
-    fragments = Fragments(templates)
+    fragments = Fragments(templates, settings.country)
     hub = Hub(settings.database_url, pool, fragments.render)
     app.state.console = Console(
         settings=settings,

@@ -112,27 +112,6 @@ class BannerView:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
-    """One hour of the chart: place and height in per cent, and what it says."""
-
-    left: float
-    height: float
-    words: str
-    hour: str
-    people: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flow:
-    """People of a site today by hour. now: place of the present in per cent."""
-
-    bars: list[Bar]
-    total: str
-    top: int
-    now: float
-
-
 def alert(row: AlertRow, say: Say) -> AlertView:
     """Say an alert."""
     active = row.state in ("open", "acknowledged")
@@ -348,27 +327,3 @@ def window(hours: Iterable[HourRow], doors: Iterable[list[Period]], start_us: in
         opened = [p for p in day if p.state is State.OPEN]
         busy += [(p.from_us - start_us) // HOUR_US for p in opened] + [(p.to_us - start_us - 1) // HOUR_US for p in opened]
     return min(6, *busy, 6), max(22, *(n + 1 for n in busy), 22)
-
-
-def flow(row: SiteRow, hours: Sequence[HourRow], start_us: int, shown: tuple[int, int], say: Say) -> Flow | None:
-    """Lay out today's people by hour in the hours shown; None for nobody."""
-    counted = {(h.hour_us - start_us) // HOUR_US: h.people_in or h.passages for h in hours if h.people_in or h.passages}
-    if not counted:
-        return None
-    first, last = shown
-    width = 100 / (last - first)
-    top = _ceiling(max(counted.values()))
-    bars = []
-    for n in range(first, last):
-        people, hour, until = counted.get(n, 0), f"{n % 24:02}:00", f"{(n + 1) % 24:02}:00"
-        words = say("site.flow_bar", from_=hour, to=until, people=people)
-        left, height = round((n - first) * width, 3), round(people * 100 / top, 2)
-        bars.append(Bar(left=left, height=height, words=words, hour=f"{hour}–{until}", people=people))
-    now = (say.now_us - start_us) / HOUR_US
-    total = say("site.flow_total", time=say.clock(say.now_us, row.zone), people=sum(counted.values()))
-    return Flow(bars=bars, total=total, top=top, now=round(min(100.0, max(0.0, (now - first) * width)), 3))
-
-
-def _ceiling(value: int) -> int:
-    step = next(s for s in (5, 10, 20, 50, 100, 200, 500, 1000, 10**9) if value <= 4 * s)
-    return max(step, -(-value // step) * step)

@@ -15,6 +15,7 @@ function apply(topic, html) {
   if (!target || !fresh) return;
   morph(target, fresh);
   mark();
+  readOut();
   filter();
 }
 
@@ -103,6 +104,16 @@ function mark() {
   }
 }
 mark();
+
+// ---- the chart's reader: any hour in words
+function readOut() {
+  for (const slider of document.querySelectorAll(".reader input")) {
+    slider.parentElement.hidden = false;
+    slider.nextElementSibling.textContent = slider.dataset.words.split("|")[Number(slider.value)] || "";
+  }
+}
+document.addEventListener("input", (event) => { if (event.target.id === "flow-reader") readOut(); });
+readOut();
 
 // ---- the clock, in the sites' zone and by the server's time
 const clock = document.getElementById("clock");
