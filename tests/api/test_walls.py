@@ -33,6 +33,10 @@ ROWS = {
     "person_link": "INSERT INTO person_link VALUES ({device}, '7', {person})",
     "planned_absence": "INSERT INTO planned_absence (person, from_us, to_us, reason, author, at_us) "
     "VALUES ({person}, 1, 2, 'x', 'x', 1)",
+    "person_name": "INSERT INTO person_name VALUES ({person}, '', 'x', 1)",
+    "consent": "INSERT INTO consent (person, purpose, version, given_us, channel, author) "
+    "VALUES ({person}, 'attendance', '1', 1, 'paper', 'x')",
+    "check_in": "INSERT INTO check_in SELECT {gateway}, 1, 'desk/' || code, {person}, 1, 1, 1, 'x' FROM site WHERE id = {site}",
     "person_day": "INSERT INTO person_day VALUES ({person}, {site}, '2026-11-01', 1, 1, 1)",
     "visit_task": "INSERT INTO visit_task (alert, person, site, created_us, due_us) VALUES ({alert}, {person}, {site}, 1, 2)",
     "walk_test": "INSERT INTO walk_test (site, device, started_us, author) VALUES ({site}, {device}, 1, 'x')",
@@ -62,13 +66,34 @@ ROWS = {
 CITY = {"subscription", "data_period", "disclosure"}
 """Tables that only those who see everything see."""
 OPEN = {
-    *("account", "account_site", "api_token", "session", "signin_link", "audit", "audit_head", "calendar_day", "data_progress"),
+    *(
+        "account",
+        "erased",
+        "account_site",
+        "api_token",
+        "session",
+        "signin_link",
+        "audit",
+        "audit_head",
+        "calendar_day",
+        "data_progress",
+    ),
     *("endpoint", "evidence_key", "maintenance", "region", "register_version", "shard", "worker"),
 }
 """Tables of no part of the tree that the role reaches as they are; endpoint without its secrets."""
 LOG = {"seen_event", "seen_passage", "seen_frame"}
 APPEND_ONLY = {"acceptance", "correction"}
-READ_ONLY = {"blind", "coverage", "liveness", "loss", "quarantine", "rollup_hour", "rollup_service", "rollup_site_service"}
+READ_ONLY = {
+    "blind",
+    "check_in",
+    "coverage",
+    "liveness",
+    "loss",
+    "quarantine",
+    "rollup_hour",
+    "rollup_service",
+    "rollup_site_service",
+}
 CITY_WRITES = {"shift", "contact"}
 """Tables that everyone reads in their part and only the city changes."""
 TABLES = sorted(ROWS)
@@ -101,6 +126,7 @@ def _fill(conn: Conn) -> None:
         values["device"] = _one(conn, made, values["gateway"])
         made = "INSERT INTO person (token, site, role, consent_from_us) VALUES (%s, %s, 'resident', 0) RETURNING id"
         values["person"] = _one(conn, made, site.to_bytes(16), site)
+        conn.execute("INSERT INTO desk VALUES (%s, 1)", [values["gateway"]])
         for statement in ROWS.values():
             if statement != "SELECT":
                 conn.execute(statement.format(**values).encode())
@@ -251,6 +277,9 @@ def test_an_installer_sees_nothing_about_persons(county: Conn) -> None:
         with reader(county, "{1,2}", persons=False):
             about = (
                 "person",
+                "person_name",
+                "consent",
+                "check_in",
                 "person_link",
                 "person_day",
                 "planned_absence",
