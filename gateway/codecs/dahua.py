@@ -14,16 +14,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 
-from gateway.codecs.contract import Decoded, Message
+from gateway.codecs.contract import Decoded
 from gateway.codecs.moment import UNREADABLE, place, read_wall
 from gateway.codecs.multipart import parts
 from gateway.codecs.payload import Unreadable, read_json
-from gateway.codecs.request import answer, read_request
-from gateway.codecs.terminal import Persons, integer, local_id, method, record_key, reject
+from gateway.codecs.posting import Post, Posting
+from gateway.codecs.terminal import integer, local_id, method, record_key
 from gateway.events import NO_FLAGS, Event, Flag, Kind, Method, Result
 
 _METHODS = {1: Method.CARD, 6: Method.FINGERPRINT, 15: Method.FACE}
@@ -46,44 +45,30 @@ class _Data(msgspec.Struct, frozen=True):
 _datas = msgspec.json.Decoder(_Data)
 
 
-class Dahua:
+class Dahua(Posting):
     """The codec. zone: of terminals whose "UTC" is really their local time."""
 
     family = "dahua"
-    topics: tuple[str, ...] = ()
 
-    def __init__(self, zone: str = "Asia/Shanghai") -> None:
-        self._zone = ZoneInfo(zone)
+    def read(self, post: Post) -> Decoded:
+        """Read an upload."""
+        events = tuple(_passage(data, post) for data in _read(post.payload))
+        alive = place(None, post.received_us).event(post.device, Kind.ALIVE)
+        return Decoded(events=events or (alive,), replies=post.answer())
 
-    def matches(self, topic: str) -> bool:
-        """Tell whether the topic is a request by a terminal."""
-        return read_request(topic, self.family) is not None
 
-    def decode(self, message: Message, memory: Mapping[str, int], persons: Persons) -> Decoded:
-        """Decode an upload; what cannot be read is not answered, so that the terminal says it again."""
-        request = read_request(message.topic, self.family)
-        if request is None:
-            return Decoded()
-        try:
-            found = _read(message.payload)
-        except Unreadable as e:
-            return Decoded(reject=reject(e.reason, message.payload))
-        events = [self._passage(data, request.device, message.received_us, persons) for data in found]
-        alive = place(None, message.received_us).event(request.device, Kind.ALIVE)
-        return Decoded(events=tuple(events) or (alive,), replies=(answer(message),))
-
-    def _passage(self, data: _Data, device: str, received_us: int, persons: Persons) -> Event:
-        seconds, who, status = integer(data.UTC), local_id(data.UserID), integer(data.Status)
-        raw_us = UNREADABLE
-        if seconds is not None and seconds < 10**10:
-            raw_us = read_wall(datetime.fromtimestamp(seconds, UTC).isoformat(), self._zone, received_us)
-        at = place(raw_us, received_us)
-        result = Result.ALLOWED if status == 1 or (status is None and who) else Result.REFUSED if who else Result.STRANGER
-        number = integer(data.RecNo)
-        key = record_key(raw_us, who) if number is None else number
-        flags = NO_FLAGS if number is None and not key else Flag.HAS_KEY
-        event = at.event(device, Kind.PASSAGE, flags, aux=method(integer(data.Method), _METHODS), a=result, key=key)
-        return event if result is Result.STRANGER else replace(event, person=persons.get((device, who)))
+def _passage(data: _Data, post: Post) -> Event:
+    seconds, who, status = integer(data.UTC), local_id(data.UserID), integer(data.Status)
+    raw_us = UNREADABLE
+    if seconds is not None and seconds < 10**10:
+        raw_us = read_wall(datetime.fromtimestamp(seconds, UTC).isoformat(), post.zone, post.received_us)
+    at = place(raw_us, post.received_us)
+    result = Result.ALLOWED if status == 1 or (status is None and who) else Result.REFUSED if who else Result.STRANGER
+    number = integer(data.RecNo)
+    key = record_key(raw_us, who) if number is None else number
+    flags = NO_FLAGS if number is None and not key else Flag.HAS_KEY
+    event = at.event(post.device, Kind.PASSAGE, flags, aux=method(integer(data.Method), _METHODS), a=result, key=key)
+    return event if result is Result.STRANGER else replace(event, person=post.persons.get((post.device, who)))
 
 
 def _read(payload: bytes) -> list[_Data]:

@@ -11,16 +11,15 @@ terminal sends the same again every ten seconds and never comes to the next.
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 
-from gateway.codecs.contract import Decoded, Message
+from gateway.codecs.contract import Decoded
 from gateway.codecs.face import RESULTS, ROLES, SNAP_KEYS
 from gateway.codecs.moment import Moment, place, read_iso
 from gateway.codecs.payload import Unreadable, read_json
-from gateway.codecs.request import answer, read_request
-from gateway.codecs.terminal import Persons, integer, local_id, reject
+from gateway.codecs.posting import Post, Posting
+from gateway.codecs.terminal import integer, local_id, reject
 from gateway.events import NO_FLAGS, Event, Flag, Kind, ListRole, Method, Result
 
 DONE = b'{"code":200,"desc":"OK"}'
@@ -49,36 +48,21 @@ class _Push(msgspec.Struct, frozen=True):
 _pushes = msgspec.json.Decoder(_Push)
 
 
-class FaceSubscribe:
+class FaceSubscribe(Posting):
     """The codec. zone: the IANA zone of the terminals' clocks, which do not say it."""
 
     family = "face"
-    topics: tuple[str, ...] = ()
 
-    def __init__(self, zone: str = "Asia/Shanghai") -> None:
-        self._zone = ZoneInfo(zone)
-
-    def matches(self, topic: str) -> bool:
-        """Tell whether the topic is a request by a terminal."""
-        return read_request(topic, self.family) is not None
-
-    def decode(self, message: Message, memory: Mapping[str, int], persons: Persons) -> Decoded:
-        """Decode a push or a heartbeat; never quotes what it could not read."""
-        request = read_request(message.topic, self.family)
-        if request is None:
-            return Decoded()
+    def read(self, post: Post) -> Decoded:
+        """Read a push or a heartbeat; never quotes what it could not read."""
+        push = read_json(_pushes, post.payload)
+        if local_id(push.info.DeviceID) != post.request.name:
+            raise Unreadable("bad_identity", "")
+        at = place(read_iso(push.info.CreateTime or push.info.Time, post.zone), post.received_us)
         try:
-            push = read_json(_pushes, message.payload)
-            if local_id(push.info.DeviceID) != request.name:
-                raise Unreadable("bad_identity", "")
+            return Decoded(events=(_event(push, post.device, at, post.persons),), replies=post.answer(DONE))
         except Unreadable as e:
-            return Decoded(reject=reject(e.reason, message.payload))
-        replies = (answer(message, DONE),)
-        at = place(read_iso(push.info.CreateTime or push.info.Time, self._zone), message.received_us)
-        try:
-            return Decoded(events=(_event(push, request.device, at, persons),), replies=replies)
-        except Unreadable as e:
-            return Decoded(replies=replies, reject=reject(e.reason, message.payload))
+            return Decoded(replies=post.answer(DONE), reject=reject(e.reason, post.payload))
 
 
 def _event(push: _Push, device: str, at: Moment, persons: Mapping[tuple[str, str], bytes]) -> Event:

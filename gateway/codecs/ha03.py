@@ -9,14 +9,12 @@ that we know and count as signs of life.
 import re
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
-from zoneinfo import ZoneInfo
 
-from gateway.codecs.contract import Decoded, Message
+from gateway.codecs.contract import Decoded
 from gateway.codecs.moment import UNREADABLE, place, read_iso
 from gateway.codecs.payload import Unreadable
+from gateway.codecs.posting import Post, Posting
 from gateway.codecs.remembered import Remembered
-from gateway.codecs.request import answer, read_request
-from gateway.codecs.terminal import reject
 from gateway.events import NO_FLAGS, Event, FaultCode, Flag, Kind
 
 _DATE = re.compile(r"(\d{8})(\d{6})", re.ASCII)
@@ -24,35 +22,21 @@ _FIELDS = 60
 _BITS = {"0": 0, "1": 1}
 
 
-class Ha03:
+class Ha03(Posting):
     """The codec. zone: of the sensors' clocks, which do not say it."""
 
     family = "ha03"
-    topics: tuple[str, ...] = ()
 
-    def __init__(self, zone: str = "Asia/Shanghai") -> None:
-        self._zone = ZoneInfo(zone)
-
-    def matches(self, topic: str) -> bool:
-        """Tell whether the topic is a request by a sensor."""
-        return read_request(topic, self.family) is not None
-
-    def decode(self, message: Message, memory: Mapping[str, int], persons: Mapping[tuple[str, str], bytes]) -> Decoded:
-        """Decode a form; one of another sensor or none at all is not answered."""
-        request = read_request(message.topic, self.family)
-        if request is None:
-            return Decoded()
-        last = Remembered(memory, request.device)
-        try:
-            form = _form(message.payload)
-            if form.get("imei") != request.name:
-                raise Unreadable("bad_identity", "")
-            date = _DATE.fullmatch(form.get("date_str", ""))
-            raw_us = read_iso(f"{date[1]}T{date[2]}", self._zone) if date else UNREADABLE
-            events = _events(form, last, raw_us, message.received_us)
-        except Unreadable as e:
-            return Decoded(reject=reject(e.reason, message.payload))
-        return Decoded(events=tuple(events), memory=last.changes, replies=(answer(message),))
+    def read(self, post: Post) -> Decoded:
+        """Read a form of this sensor."""
+        last = Remembered(post.memory, post.device)
+        form = _form(post.payload)
+        if form.get("imei") != post.request.name:
+            raise Unreadable("bad_identity", "")
+        date = _DATE.fullmatch(form.get("date_str", ""))
+        raw_us = read_iso(f"{date[1]}T{date[2]}", post.zone) if date else UNREADABLE
+        events = _events(form, last, raw_us, post.received_us)
+        return Decoded(events=tuple(events), memory=last.changes, replies=post.answer())
 
 
 def _form(payload: bytes) -> dict[str, str]:

@@ -7,19 +7,17 @@ is answered as soon as its event could be read: the picture behind it was not wa
     any other event, heartBeat          → ALIVE
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 
-from gateway.codecs.contract import Decoded, Message
+from gateway.codecs.contract import Decoded
 from gateway.codecs.moment import place, read_wall
 from gateway.codecs.multipart import parts
 from gateway.codecs.payload import Unreadable, read_json
-from gateway.codecs.request import answer, read_request
-from gateway.codecs.terminal import Persons, integer, local_id, reject
+from gateway.codecs.posting import Post, Posting
+from gateway.codecs.terminal import integer, local_id
 from gateway.events import NO_FLAGS, Event, Flag, Kind, Method, Result
 
 _PASSAGES = {
@@ -60,48 +58,34 @@ class _Alert(msgspec.Struct, frozen=True):
 _alerts = msgspec.json.Decoder(_Alert)
 
 
-class HikAccess:
+class HikAccess(Posting):
     """The codec. zone: of terminals whose times have no offset."""
 
     family = "hikaccess"
-    topics: tuple[str, ...] = ()
 
-    def __init__(self, zone: str = "Asia/Shanghai") -> None:
-        self._zone = ZoneInfo(zone)
+    def read(self, post: Post) -> Decoded:
+        """Read a post."""
+        return Decoded(events=(_event(_read(post.payload), post),), replies=post.answer())
 
-    def matches(self, topic: str) -> bool:
-        """Tell whether the topic is a request by a terminal."""
-        return read_request(topic, self.family) is not None
 
-    def decode(self, message: Message, memory: Mapping[str, int], persons: Persons) -> Decoded:
-        """Decode a post; what cannot be read is not answered, so that the terminal says it again."""
-        request = read_request(message.topic, self.family)
-        if request is None:
-            return Decoded()
-        try:
-            event = self._event(_read(message.payload), request.device, message.received_us, persons)
-            return Decoded(events=(event,), replies=(answer(message),))
-        except Unreadable as e:
-            return Decoded(reject=reject(e.reason, message.payload))
-
-    def _event(self, alert: _Alert, device: str, received_us: int, persons: Persons) -> Event:
-        at = place(read_wall(alert.dateTime, self._zone, received_us), received_us)
-        record = alert.AccessControllerEvent or alert.AcsEvent
-        if record is None:
-            return at.event(device, Kind.ALIVE)
-        major, minor = integer(_first(record.majorEventType, record.major)), integer(_first(record.subEventType, record.minor))
-        if major is None or minor is None:
-            raise Unreadable("bad_field", "")
-        if major != 5 or minor not in _PASSAGES:
-            return at.event(device, Kind.ALIVE)
-        method, result = _PASSAGES[minor]
-        serial = integer(record.serialNo)
-        flags = NO_FLAGS if serial is None else Flag.HAS_KEY
-        flags |= Flag.LATE if record.currentEvent in (False, "false") else NO_FLAGS
-        event = at.event(device, Kind.PASSAGE, flags, aux=method, a=result, key=serial or 0)
-        if result is Result.STRANGER:
-            return event
-        return replace(event, person=persons.get((device, local_id(record.employeeNoString, record.employeeNo))))
+def _event(alert: _Alert, post: Post) -> Event:
+    at = place(read_wall(alert.dateTime, post.zone, post.received_us), post.received_us)
+    record = alert.AccessControllerEvent or alert.AcsEvent
+    if record is None:
+        return at.event(post.device, Kind.ALIVE)
+    major, minor = integer(_first(record.majorEventType, record.major)), integer(_first(record.subEventType, record.minor))
+    if major is None or minor is None:
+        raise Unreadable("bad_field", "")
+    if major != 5 or minor not in _PASSAGES:
+        return at.event(post.device, Kind.ALIVE)
+    method, result = _PASSAGES[minor]
+    serial = integer(record.serialNo)
+    flags = NO_FLAGS if serial is None else Flag.HAS_KEY
+    flags |= Flag.LATE if record.currentEvent in (False, "false") else NO_FLAGS
+    event = at.event(post.device, Kind.PASSAGE, flags, aux=method, a=result, key=serial or 0)
+    if result is Result.STRANGER:
+        return event
+    return replace(event, person=post.persons.get((post.device, local_id(record.employeeNoString, record.employeeNo))))
 
 
 def _first(value: Any, other: Any) -> Any:

@@ -11,13 +11,12 @@ no entity can be declared, so none can be expanded.
 
 from collections.abc import Mapping
 from xml.parsers import expat
-from zoneinfo import ZoneInfo
 
-from gateway.codecs.contract import Decoded, Message
+from gateway.codecs.contract import Decoded
 from gateway.codecs.moment import Moment, place, read_wall
 from gateway.codecs.multipart import parts
 from gateway.codecs.payload import Unreadable
-from gateway.codecs.request import answer, read_request
+from gateway.codecs.posting import Post, Posting
 from gateway.codecs.terminal import integer, reject
 from gateway.events import NO_FLAGS, Event, Flag, Kind
 
@@ -30,57 +29,42 @@ Leaves = Mapping[str, str]
 """Path below the root ("peopleCounting/enter") → text of the first element there."""
 
 
-class HikCount:
+class HikCount(Posting):
     """The codec. zone: of cameras whose times have no offset, or one that nobody has set."""
 
     family = "hikcount"
-    topics: tuple[str, ...] = ()
 
-    def __init__(self, zone: str = "Asia/Shanghai") -> None:
-        self._zone = ZoneInfo(zone)
-
-    def matches(self, topic: str) -> bool:
-        """Tell whether the topic is a request by a camera."""
-        return read_request(topic, self.family) is not None
-
-    def decode(self, message: Message, memory: Mapping[str, int], persons: Mapping[tuple[str, str], bytes]) -> Decoded:
-        """Decode a post; what cannot be read is answered too, except where it was cut short: that can be said again."""
-        request = read_request(message.topic, self.family)
-        if request is None:
-            return Decoded()
-        replies = (answer(message),)
+    def read(self, post: Post) -> Decoded:
+        """Read a post; what cannot be understood is answered too, except where it was cut short: that can be said again."""
+        leaves = _read(post.payload)
         try:
-            leaves = _read(message.payload)
+            return Decoded(events=(_event(leaves, post),), replies=post.answer())
         except Unreadable as e:
-            return Decoded(reject=reject(e.reason, message.payload))
-        try:
-            return Decoded(events=(self._event(leaves, request.device, message.received_us),), replies=replies)
-        except Unreadable as e:
-            return Decoded(replies=replies, reject=reject(e.reason, message.payload))
+            return Decoded(replies=post.answer(), reject=reject(e.reason, post.payload))
 
-    def _event(self, leaves: Leaves, device: str, received_us: int) -> Event:
-        channel = integer(leaves.get("channelID") or leaves.get("dynChannelID")) or 1
-        if channel > 1:
-            device = f"{device}/{channel}"[:100]
 
-        def at(*paths: str) -> Moment:
-            text = next((leaves[path] for path in paths if leaves.get(path)), None)
-            return place(read_wall(text, self._zone, received_us), received_us)
+def _event(leaves: Leaves, post: Post) -> Event:
+    channel = integer(leaves.get("channelID") or leaves.get("dynChannelID")) or 1
+    device = f"{post.device}/{channel}"[:100] if channel > 1 else post.device
 
-        if leaves.get("eventType", "").lower() != "peoplecounting":
-            return at("dateTime").event(device, Kind.ALIVE)
-        line = integer(leaves.get(f"{_COUNTS}/regionsID", "1"))
-        a, b = (integer(leaves.get(f"{_COUNTS}/{name}")) for name in ("enter", "exit"))
-        if a is None or b is None or max(a, b) >= _TOTALS or line is None or not 1 <= line <= 16:
-            raise Unreadable("bad_field", "")
-        late = Flag.LATE if leaves.get("isDataRetransmission", "").lower() == "true" else NO_FLAGS
-        if _method(leaves) == "realtime":
-            since_midnight = at(f"{_COUNTS}/RealTime/time", "dateTime")
-            return since_midnight.event(device, Kind.COUNT_TOTAL, Flag.DAILY | late, aux=line, a=a, b=b)
-        window = at(f"{_COUNTS}/TimeRange/endTime", "dateTime")
-        key = (window.raw_us or window.t_us) // 1_000_000
-        keyed = Flag.HAS_KEY if key > 0 else NO_FLAGS
-        return window.event(device, Kind.COUNT_PERIOD, keyed | late, aux=line, a=a, b=b, key=max(key, 0))
+    def at(*paths: str) -> Moment:
+        text = next((leaves[path] for path in paths if leaves.get(path)), None)
+        return place(read_wall(text, post.zone, post.received_us), post.received_us)
+
+    if leaves.get("eventType", "").lower() != "peoplecounting":
+        return at("dateTime").event(device, Kind.ALIVE)
+    line = integer(leaves.get(f"{_COUNTS}/regionsID", "1"))
+    a, b = (integer(leaves.get(f"{_COUNTS}/{name}")) for name in ("enter", "exit"))
+    if a is None or b is None or max(a, b) >= _TOTALS or line is None or not 1 <= line <= 16:
+        raise Unreadable("bad_field", "")
+    late = Flag.LATE if leaves.get("isDataRetransmission", "").lower() == "true" else NO_FLAGS
+    if _method(leaves) == "realtime":
+        since_midnight = at(f"{_COUNTS}/RealTime/time", "dateTime")
+        return since_midnight.event(device, Kind.COUNT_TOTAL, Flag.DAILY | late, aux=line, a=a, b=b)
+    window = at(f"{_COUNTS}/TimeRange/endTime", "dateTime")
+    key = (window.raw_us or window.t_us) // 1_000_000
+    keyed = Flag.HAS_KEY if key > 0 else NO_FLAGS
+    return window.event(device, Kind.COUNT_PERIOD, keyed | late, aux=line, a=a, b=b, key=max(key, 0))
 
 
 def _method(leaves: Leaves) -> str:

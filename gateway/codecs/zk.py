@@ -13,14 +13,14 @@ of its upload are kept.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from zoneinfo import ZoneInfo
 
 from gateway.clock import MINUTE_US
-from gateway.codecs.contract import Decoded, Message
+from gateway.codecs.contract import Decoded
 from gateway.codecs.moment import Moment, place, read_iso
 from gateway.codecs.payload import Unreadable
+from gateway.codecs.posting import Post, Posting
 from gateway.codecs.remembered import Remembered
-from gateway.codecs.request import Request, answer, read_request
+from gateway.codecs.request import Request
 from gateway.codecs.terminal import Persons, integer, method, record_key, reject
 from gateway.events import NO_FLAGS, Event, Flag, Kind, Method, Result
 
@@ -41,58 +41,48 @@ _OPTIONS = (
 """Asks for records only, never for photos or users, in the words of attendance and of access terminals."""
 
 
-class ZkPush:
+class ZkPush(Posting):
     """The codec. zone: the IANA zone of the terminals' clocks, which do not say it."""
 
     family = "zk"
-    topics: tuple[str, ...] = ()
 
-    def __init__(self, zone: str = "Asia/Shanghai") -> None:
-        self._zone = ZoneInfo(zone)
-
-    def matches(self, topic: str) -> bool:
-        """Tell whether the topic is a request by a terminal."""
-        return read_request(topic, self.family) is not None
-
-    def decode(self, message: Message, memory: Mapping[str, int], persons: Persons) -> Decoded:
-        """Decode an upload or a poll; it is answered in any case."""
-        request = read_request(message.topic, self.family)
-        if request is None:
-            return Decoded()
-        last = Remembered(memory, request.device)
+    def read(self, post: Post) -> Decoded:
+        """Read an upload or a poll; it is answered in any case."""
+        request, last = post.request, Remembered(post.memory, post.device)
         table = request.query.get("table", "").lower()
         events: list[Event] = []
         bad = False
         if request.word == "cdata" and table in ("attlog", "rtlog", "rtstate"):
-            rows = message.payload.decode("utf-8", "replace").splitlines()
+            rows = post.payload.decode("utf-8", "replace").splitlines()
             for row in rows[:_ROWS]:
                 try:
-                    events += self._row(table, row, last, message.received_us, persons) if row.strip() else ()
+                    events += _row(table, row, last, post) if row.strip() else ()
                 except Unreadable:
                     bad = True
             bad |= len(rows) > _ROWS
-        minute = message.received_us // MINUTE_US
+        minute = post.received_us // MINUTE_US
         if not events and not bad and last.put(minute, "alive"):  # the poll comes every few seconds
-            events.append(place(None, message.received_us).event(request.device, Kind.ALIVE))
+            events.append(place(None, post.received_us).event(post.device, Kind.ALIVE))
         return Decoded(
             events=tuple(events),
             memory=last.changes,
-            replies=(answer(message, _answer(request, table, message.payload)),),
-            reject=reject("bad_row", message.payload) if bad else None,
+            replies=post.answer(_answer(request, table, post.payload)),
+            reject=reject("bad_row", post.payload) if bad else None,
         )
 
-    def _row(self, table: str, row: str, last: Remembered, received_us: int, persons: Persons) -> list[Event]:
-        if table == "attlog":
-            columns = row.split("\t")
-            if len(columns) < 4:
-                raise Unreadable("bad_row", "")
-            at = place(read_iso(columns[1], self._zone), received_us)
-            return [_attended(columns[0].strip(), integer(columns[3]), at, last.device, persons)]
-        fields = {name.strip(): value.strip() for name, _, value in (f.partition("=") for f in row.split("\t"))}
-        if "time" not in fields:
+
+def _row(table: str, row: str, last: Remembered, post: Post) -> list[Event]:
+    if table == "attlog":
+        columns = row.split("\t")
+        if len(columns) < 4:
             raise Unreadable("bad_row", "")
-        at = place(read_iso(fields["time"], self._zone), received_us)
-        return [_door(fields, at, last)] if table == "rtstate" else _happened(fields, at, last.device, persons)
+        at = place(read_iso(columns[1], post.zone), post.received_us)
+        return [_attended(columns[0].strip(), integer(columns[3]), at, last.device, post.persons)]
+    fields = {name.strip(): value.strip() for name, _, value in (f.partition("=") for f in row.split("\t"))}
+    if "time" not in fields:
+        raise Unreadable("bad_row", "")
+    at = place(read_iso(fields["time"], post.zone), post.received_us)
+    return [_door(fields, at, last)] if table == "rtstate" else _happened(fields, at, last.device, post.persons)
 
 
 def _attended(pin: str, verify: int | None, at: Moment, device: str, persons: Persons) -> Event:
