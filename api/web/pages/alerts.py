@@ -1,20 +1,26 @@
 """Alerts: the history, one alert, taking over, giving to someone, commenting and resolving."""
 
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
 from fastapi import APIRouter, Request
 from markupsafe import Markup
 from starlette.responses import RedirectResponse, Response
 
-from api import acting, duty, reading
+from api import acting, daybook, duty, history, reading
 from api.access import Actor, Reader
 from api.console import console
 from api.errors import BadRequest, NotFound, Stale
-from api.web import views
+from api.web import duty_views, views
 from api.web.forms import form, whole
 from api.web.page import safe_back, say_for, show
-from gateway.clock import now_us
+from gateway.clock import DAY_US, now_us
 
 router = APIRouter(include_in_schema=False)
 PAGE = 30
+ZONE = "Asia/Shanghai"
+"""Zone of the days that are asked for: they are about several sites."""
+FIELDS = ("show", "site", "rule", "severity", "from", "to")
 FILTERS = {
     "all": None,
     "active": ("open", "acknowledged"),
@@ -23,13 +29,13 @@ FILTERS = {
 
 
 @router.get("/alerts")
-async def history(request: Request, who: Reader, before: int | None = None) -> Response:
-    """Every alert, newest first, a page at a time."""
-    say, chosen = say_for(request), request.query_params.get("show", "all")
-    if chosen not in FILTERS:
-        raise BadRequest("show is one of all, active, ended")
+async def index(request: Request, who: Reader, before: int | None = None) -> Response:
+    """Every alert, newest first, a page at a time, narrowed down by state, site, rule, severity and days."""
+    say, asked = say_for(request), {k: v for k, v in request.query_params.items() if k in FIELDS and v}
+    wanted = _wanted(asked)
     async with console(request).scoped(who) as conn:
-        rows = await reading.alerts(conn, who.sites, states=FILTERS[chosen], below=before, limit=PAGE + 1)
+        rows = await history.alerts(conn, who.sites, wanted, before, PAGE + 1)
+        sites = await reading.sites(conn, who.sites)
     older = rows[PAGE - 1].id if len(rows) > PAGE else None
     return show(
         request,
@@ -39,9 +45,26 @@ async def history(request: Request, who: Reader, before: int | None = None) -> R
         here="alerts",
         alerts=[views.alert(r, say) for r in rows[:PAGE]],
         filters=tuple(FILTERS),
-        chosen=chosen,
-        older=older,
+        chosen=asked.get("show", "all"),
+        asked=asked,
+        narrowed=urlencode({k: v for k, v in asked.items() if k != "show"}),
+        older=urlencode(asked | {"before": older}) if older else "",
+        sites=[(s.code, say.name(s.name, s.name_en)) for s in sites],
+        rules=duty_views.rules(say),
     )
+
+
+def _wanted(asked: Mapping[str, str]) -> history.Wanted:
+    """Read the filters of the history. Raises BadRequest."""
+    chosen = asked.get("show", "all")
+    if chosen not in FILTERS:
+        raise BadRequest(f"show is one of {', '.join(FILTERS)}")
+    from_us = daybook.moment(asked["from"], ZONE) if "from" in asked else None
+    to_us = daybook.moment(asked["to"], ZONE) + DAY_US if "to" in asked else None
+    texts = {name: asked.get(key) for name, key in (("of", "site"), ("rule", "rule"), ("severity", "severity"))}
+    if any("\0" in text for text in texts.values() if text):
+        raise BadRequest("a text without NUL was expected")
+    return history.Wanted(states=FILTERS[chosen], from_us=from_us, to_us=to_us, **texts)
 
 
 @router.get("/alerts/{number}")

@@ -1,76 +1,91 @@
 """The overview and the site pages."""
 
+from urllib.parse import urlencode
+
 from fastapi import APIRouter, Request
 from markupsafe import Markup
 from starlette.responses import Response
 
-from api import daybook, reading
+from api import daybook, history, reading
 from api.access import Reader
 from api.console import console
-from api.errors import NotFound
-from api.web import calendar_views, duty_views, views
+from api.errors import BadRequest, NotFound
+from api.web import calendar_views, duty_views, health_views, views
+from api.web.fragments import LISTED
 from api.web.page import say_for, show
 
 router = APIRouter(include_in_schema=False)
+SHARED = ("banner", "counters", "sites", "latest")
+"""What all who see the same sites are shown alike; alerts are read anew, for whoever has just acted on one."""
+MAX_PAGES = 10_000
 
 
 @router.get("/")
 async def overview(request: Request, who: Reader, site: str | None = None) -> Response:
     """Counters, what waits, every site, and one site in detail."""
     state, say = console(request), say_for(request)
-    position = state.hub.position()
+    shared, position = await state.hub.shown(SHARED, who.part, say.lang)
+    now = state.hub.position()
     async with state.scoped(who) as conn:
-        rows = await reading.sites(conn, who.sites)
-        chosen = next((r for r in rows if r.code == site), rows[0] if rows else None)
-        if site is not None and (chosen is None or chosen.code != site):
+        if site is None and not await reading.few_sites(conn, who.sites, LISTED):
+            chosen = None
+        else:
+            chosen = next(iter(await reading.sites(conn, who.sites, site, limit=1)), None)
+        if site is not None and chosen is None:
             raise NotFound(f"there is no site {site!r}")
-        topics = ["banner", "counters", "alerts", "sites", "latest", *([f"site:{chosen.id}"] if chosen else [])]
-        parts = {t.partition(":")[0]: Markup(await state.fragments.render(conn, t, who.part, say)) for t in topics}  # noqa: S704
+        mine = ["alerts", *([f"site:{chosen.id}"] if chosen else [])]
+        parts = shared | {t: await state.fragments.render(conn, t, who.part, say) for t in mine}
+    topics = [*SHARED, *mine]
     return show(
         request,
         "overview.html",
         who=who,
         say=say,
         here="overview",
-        parts=parts,
+        parts={t.partition(":")[0]: Markup(html) for t, html in parts.items()},  # noqa: S704
         topics=topics,
-        position=position,
+        position=min(position, now, key=lambda p: int(p.partition(":")[2])),
         selected=chosen.code if chosen else "",
         zone=chosen.zone if chosen else "Asia/Shanghai",
     )
 
 
 @router.get("/sites")
-async def sites(request: Request, who: Reader, q: str = "", state: str = "") -> Response:
-    """Every site, or those that match; the unfiltered list is live."""
+async def sites(request: Request, who: Reader, q: str = "", state: str = "", page: int = 1) -> Response:
+    """Every site, or those that match, page by page; the first page of the unfiltered list is live."""
     parts, say = console(request), say_for(request)
     position = parts.hub.position()
+    if not 1 <= page <= MAX_PAGES:
+        raise BadRequest(f"a page is a number from 1 to {MAX_PAGES}")
+    states = [name for name, counted in views.COUNTED.items() if counted == state] if state else None
+    wanted = {"states": states or None, "word": q.strip()[:100]}
     async with parts.scoped(who) as conn:
-        rows = await reading.sites(conn, who.sites)
-    wanted = q.strip().lower()
-    found = [
-        r
-        for r in rows
-        if (not wanted or any(wanted in text.lower() for text in (r.name, r.name_en, r.region, r.region_en, r.code)))
-        and (not state or views.COUNTED[r.state] == state)
-    ]
-    shown = [views.site(r, say) for r in found]
-    counters = views.counters(rows, say)
-    topics = [] if q or state else ["sites"]
+        rows = (
+            [] if states == [] else await reading.sites(conn, who.sites, **wanted, limit=LISTED + 1, offset=(page - 1) * LISTED)
+        )
+        counters = views.counters(await reading.site_states(conn, who.sites), say)
+    topics = [] if q or state or page > 1 else ["sites"]
     return show(
         request,
         "sites.html",
         who=who,
         say=say,
         here="sites",
-        sites=shown,
+        sites=[views.site(r, say) for r in rows[:LISTED]],
         counters=counters,
         q=q,
         state=state,
         topic="sites" if topics else "",
         topics=topics,
         position=position,
+        earlier=_page(q, state, page - 1) if page > 1 else "",
+        later=_page(q, state, page + 1) if len(rows) > LISTED else "",
     )
+
+
+def _page(q: str, state: str, page: int) -> str:
+    chosen = {"q": q, "state": state, "page": page if page > 1 else ""}
+    return "/sites?" + urlencode({name: value for name, value in chosen.items() if value})
 
 
 @router.get("/sites/{code}")
@@ -86,6 +101,7 @@ async def site(request: Request, who: Reader, code: str) -> Response:
         topics = [f"banner:{row.id}", f"pending:{row.id}", f"site:{row.id}"]
         parts = {t.partition(":")[0]: Markup(await state.fragments.render(conn, t, who.part, say)) for t in topics}  # noqa: S704
         devices = await reading.devices(conn, who.sites, code)
+        health = await history.health(conn, who.sites, devices, say.now_us)
         past = await reading.alerts(conn, who.sites, of=code, limit=20)
         closed = [e for e in await daybook.entries(conn, row.id, say.now_us, say.now_us + 1) if e.mode == "closed"]
         present = await daybook.on_duty(conn, row.id, say.now_us)
@@ -100,6 +116,7 @@ async def site(request: Request, who: Reader, code: str) -> Response:
         position=position,
         site=views.site(row, say),
         devices=devices,
+        health=health_views.health(health, say),
         alerts=[views.alert(a, say) for a in past if a.state not in ("open", "acknowledged")],
         zone=row.zone,
         closed=[calendar_views.entry(e, row.zone, say) for e in closed],

@@ -2,6 +2,7 @@
 
 import { follow } from "./live.js";
 import { morph } from "./morph.js";
+import { notice } from "./urgent.js";
 
 const body = document.body;
 const toast = document.getElementById("toast");
@@ -14,6 +15,7 @@ function apply(topic, html) {
   const fresh = new DOMParser().parseFromString(html, "text/html").body.firstElementChild;
   if (!target || !fresh) return;
   morph(target, fresh);
+  notice();
   mark();
   readOut();
   filter();
