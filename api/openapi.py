@@ -126,7 +126,11 @@ def example(schema: Schema, parts: dict[str, Schema], name: str = "") -> Any:
     if "default" in schema and schema["default"] not in (None, ""):
         return schema["default"]
     if schema.get("type") == "object" or "properties" in schema:
-        return {key: example(inner, parts, key) for key, inner in schema.get("properties", {}).items()} or VALUES.get(name, {})
+        made = {key: example(inner, parts, key) for key, inner in schema.get("properties", {}).items()}
+        whole = VALUES.get(name)
+        return made or (whole if isinstance(whole, dict) else {})
+    if "prefixItems" in schema:
+        return [example(inner, parts, name) for inner in schema["prefixItems"]]
     if schema.get("type") == "array":
         return [example(schema["items"], parts, name)] if "items" in schema else []
     return _plain(schema, name)

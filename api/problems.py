@@ -34,6 +34,7 @@ class Problems:
         app.add_exception_handler(HTTPException, self._http_error)
         app.add_exception_handler(RequestValidationError, self._invalid)
         app.add_exception_handler(psycopg.OperationalError, self._database_away)
+        app.add_exception_handler(psycopg.DataError, self._no_such_value)
         app.add_exception_handler(PoolTimeout, self._database_away)
         app.add_exception_handler(Exception, self._last_resort)
 
@@ -69,6 +70,10 @@ class Problems:
         assert isinstance(error, RequestValidationError)
         faults = [{"at": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
         return self.answer(request, 422, "invalid", "the request does not have the expected form", errors=faults)
+
+    async def _no_such_value(self, request: Request, error: Exception) -> Response:
+        LOG.warning("%s %r with a value that cannot be stored: %s", request.method, request.url.path, str(error).splitlines()[:1])
+        return self.answer(request, 400, "bad-request", "a number or text is beyond what can be stored")
 
     async def _database_away(self, request: Request, error: Exception) -> Response:
         LOG.error("database away: %s", str(error).splitlines()[0] if str(error) else type(error).__name__)
