@@ -132,6 +132,12 @@ def test_what_is_no_telemetry_is_rejected(topic: str, said: Any, reason: str) ->
     assert (decoded.reject.reason, decoded.events, decoded.replies) == (reason, (), ())
 
 
-@given(st.sampled_from([MINE, GATEWAY, "http/tb/door7/telemetry", "tb/site7/v1/gateway/connect"]), JSON | st.binary())
+VALUES = st.dictionaries(st.sampled_from(["contact", "batteryLevel", "enter", "leave"]), JSON | st.integers(-1, 200))
+ITEMS = VALUES | st.fixed_dictionaries({"ts": st.integers() | JSON, "values": VALUES | JSON}) | JSON
+SAID = JSON | st.lists(ITEMS) | ITEMS
+BEHIND = st.dictionaries(st.sampled_from(["door 1", "hall", "lamp", "", "\ud800"]), st.lists(ITEMS) | ITEMS)
+
+
+@given(st.sampled_from([MINE, GATEWAY, "http/tb/door7/telemetry", "tb/site7/v1/gateway/connect"]), SAID | BEHIND | st.binary())
 def test_anything_said_to_the_api_hurts_nobody(topic: str, said: Any) -> None:
     fits(CODEC, topic, said if isinstance(said, bytes) else json.dumps(said).encode())
