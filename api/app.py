@@ -93,11 +93,11 @@ def create_app(settings: ApiSettings) -> FastAPI:
     ):
         app.router.routes.extend(router.routes)
     require_declared(app)
-    pool = make_pool(settings.database_url, CONNECTIONS)
+    pool = make_pool(settings.requests_url, CONNECTIONS)
     found = assets.load()
     templates = environment(found)
     fragments = Fragments(templates, settings.country)
-    hub = Hub(settings.database_url, pool, fragments.render)
+    hub = Hub(settings.requests_url, pool, fragments.render)
     app.state.console = Console(
         settings=settings,
         pool=pool,

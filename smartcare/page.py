@@ -15,6 +15,7 @@ async def run(settings: Settings) -> None:
     public = settings.public_url or f"http://{settings.host}:{settings.port}"
     config = ApiSettings(
         database_url=settings.database_url,
+        api_database_url=settings.api_database_url,
         public_url=public,
         allowed_hosts=("127.0.0.1", "localhost", urlsplit(public).hostname or "localhost"),
         country=settings.country,

@@ -24,6 +24,10 @@ class Settings(BaseSettings):
     database_url: str = Field(default="", alias="DATABASE_URL")
     """PostgreSQL 15+ or TimescaleDB. Empty: the embedded server."""
 
+    api_database_url: str = Field(default="", alias="API_DATABASE_URL")
+    """The same database as the role smartcare_api, whom row-level security holds. Empty: the embedded server's own login, or
+    DATABASE_URL, stepping down in each transaction (docs/operation.md)."""
+
     mqtt_url: str = Field(default="", alias="MQTT_URL")
     """Broker of the uplink, mqtt://user:password@host:port. Empty: the embedded broker."""
 
@@ -80,7 +84,8 @@ def load() -> Settings:
     if file.exists():
         running: dict[str, Any] = json.loads(file.read_text())
         settings = Settings(**(running | settings.model_dump(exclude_unset=True)))
-    return settings.model_copy(update={"database_url": impatient(settings.database_url)})
+    urls = {"database_url": impatient(settings.database_url), "api_database_url": impatient(settings.api_database_url)}
+    return settings.model_copy(update=urls)
 
 
 def impatient(database_url: str) -> str:

@@ -28,7 +28,7 @@ from api.signing import generate_secret
 from firmware_sim.town import build_town
 from gateway.clock import now_us
 from ingest import register as registers
-from ingest.store.schema import migrate
+from ingest.store.schema import API_ROLE, migrate
 from smartcare import accounts
 from smartcare.embedded import nats, postgres, process
 from smartcare.settings import Settings, write_run
@@ -90,7 +90,7 @@ def only_one(state: Path) -> Iterator[None]:
 
 def _start(settings: Settings, demo: Demo, state: Path, supervisor: Supervisor, console: Console) -> dict[str, Any]:
     (state / "log").mkdir(exist_ok=True)
-    database_url = settings.database_url
+    database_url, api_database_url, server = settings.database_url, settings.api_database_url, None
     if not database_url:
         server = postgres.Server(state / "postgres")
         supervisor.start("postgres", server)
@@ -112,6 +112,7 @@ def _start(settings: Settings, demo: Demo, state: Path, supervisor: Supervisor, 
     platform_port, secret = process.free_port(), _secret(state)
     values = {
         "database_url": database_url,
+        "api_database_url": api_database_url,
         "mqtt_url": worker_url,
         "bus_url": bus_url or worker_url,
         "host": settings.host,
@@ -124,6 +125,8 @@ def _start(settings: Settings, demo: Demo, state: Path, supervisor: Supervisor, 
     }
     with psycopg.connect(database_url, autocommit=True) as conn:
         migrate(conn, now_us())
+        if server:
+            values["api_database_url"] = server.let_in(conn, API_ROLE)
         registers.load(conn, register, now_us())
         receiver = f"http://127.0.0.1:{platform_port}/alerts"
         register_endpoint(conn, name="demo-platform", url=receiver, secret=secret)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from gateway.clock import now_us
-from ingest.store.schema import migrate
+from ingest.store.schema import API_ROLE, migrate
 from smartcare.embedded import nats, postgres
 
 settings.register_profile("quick", max_examples=50, deadline=None)
@@ -55,6 +55,13 @@ def dsn(postgres_server: postgres.Server) -> Iterator[str]:
         conn.execute(f"CREATE DATABASE {name} TEMPLATE template_smartcare STRATEGY FILE_COPY")
         yield postgres_server.dsn(name)
         conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def api_dsn(postgres_server: postgres.Server, dsn: str) -> str:
+    """The same database as the role that requests come as."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        return postgres_server.let_in(conn, API_ROLE, dsn.rpartition("/")[2])
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import psycopg
+from psycopg import sql
 
 from smartcare.embedded import process
 
@@ -50,6 +51,12 @@ class Server:
     def dsn(self, database: str = "smartcare") -> str:
         """Return a connection string with the generated password."""
         return f"postgresql://smartcare:{self._password()}@127.0.0.1:{self.port}/{database}"
+
+    def let_in(self, conn: psycopg.Connection[Any], role: str, database: str = "smartcare") -> str:
+        """Let a role that exists sign in with a generated password of its own, and return its connection string."""
+        password = self._password(f"password-{role}")
+        conn.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), sql.Literal(password)))
+        return f"postgresql://{role}:{password}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
         """Create the cluster if it is new, start it, create the database. Raises process.ServerError."""
@@ -97,8 +104,8 @@ class Server:
             return False
         return True
 
-    def _password(self) -> str:
-        file = self.folder / "password"
+    def _password(self, name: str = "password") -> str:
+        file = self.folder / name
         if not file.exists():
             fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(fd, "w") as f:

@@ -60,13 +60,13 @@ def town(dsn: str) -> Iterator[Town]:
 
 
 @pytest.fixture
-def running(dsn: str, town: Town) -> Iterator[Running]:
+def running(dsn: str, api_dsn: str, town: Town) -> Iterator[Running]:
     """uvicorn in a thread, stopped at the end."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    server = serve.server(ApiSettings(database_url=dsn, public_url=url), "127.0.0.1", port)
+    server = serve.server(ApiSettings(database_url=dsn, api_database_url=api_dsn, public_url=url), "127.0.0.1", port)
     thread = threading.Thread(target=server.run, name="api")
     thread.start()
     until = time.monotonic() + 20
