@@ -37,6 +37,7 @@ class Health:
     """How a device stands. state: "online", "offline" or "unknown". troubles: (alert, rule, severity) that are open."""
 
     state: str
+    device_class: str
     troubles: list[tuple[int, str, str]]
 
 
@@ -58,7 +59,10 @@ async def health(conn: Connection, sites: Sites, devices: Sequence[DeviceRow], n
             troubles.setdefault(row["device"], []).append((row["alert"], row["rule"], row["severity"]))
         await cursor.execute(SQL["device_own_limits"])
         own = {row["id"]: row["alive_every_s"] * SECOND_US for row in await cursor.fetchall()}
-    return {d.id: Health(state=_state(d, own.get(d.id), now_us), troubles=troubles.get(d.id, [])) for d in devices}
+    return {
+        d.id: Health(state=_state(d, own.get(d.id), now_us), device_class=d.class_, troubles=troubles.get(d.id, []))
+        for d in devices
+    }
 
 
 def _state(d: DeviceRow, own_us: int | None, now_us: int) -> str:

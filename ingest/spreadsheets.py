@@ -13,7 +13,7 @@ from datetime import date, datetime, time
 from typing import Any
 
 import openpyxl
-from openpyxl.cell import WriteOnlyCell
+from openpyxl.cell import Cell, WriteOnlyCell
 from openpyxl.utils.exceptions import InvalidFileException
 
 from ingest.declaration import DAYS, SPECIAL, TABLES, RegisterError, RowError
@@ -146,11 +146,11 @@ def _text(cell: object) -> str:
     return cell.isoformat() if isinstance(cell, date) else str(cell).strip()
 
 
-def _cell(sheet: Any, value: Any) -> WriteOnlyCell:
+def _cell(sheet: Any, value: Any) -> Cell:
     """A cell that is text whatever it begins with: a name is never a formula."""
     if isinstance(value, dict | list):
         value = json.dumps(value, ensure_ascii=False) if value else None
-    cell = WriteOnlyCell(sheet, value)
+    cell: Cell = WriteOnlyCell(sheet, value)
     if isinstance(value, str):
         cell.data_type = "s"
     return cell

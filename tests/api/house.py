@@ -43,14 +43,14 @@ def house(server: postgres.Server, name: str, state: Path) -> Iterator[House]:
         region = county.region("云溪街道", "Yunxi")
         east = county.site("east", "东桥睦邻点", "Dongqiao point", region, rule="no_activity", people=31)
         west = county.site("west", "西岭照料中心", "Xiling care centre", region, people=12, shard=2)
-        accounts = (
+        accounts: list[int] = [
             county.account("root", "city"),
             county.account("east-staff", "staff", east),
             county.account("west-staff", "staff", west),
-        )
+            county.account("supervisor", "town", area=region[:9]),
+        ]
         town = Town(county=county, east=east, west=west, admin=accounts[0], east_staff=accounts[1], west_staff=accounts[2])
         running = stack.enter_context(served(dsn, state))
-        accounts = *accounts, county.account("supervisor", "town", area=region[:9])
         clients = [stack.enter_context(running.client(county.session(account))) for account in accounts]
         yield House(
             dsn=dsn, town=town, running=running, admin=clients[0], supervisor=clients[3], east=clients[1], west=clients[2]

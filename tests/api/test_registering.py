@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -24,14 +24,14 @@ def home(postgres_server: postgres.Server, tmp_path_factory: pytest.TempPathFact
         yield found
 
 
-def workbook(**sheets: list[list[object]]) -> bytes:
+def workbook(**sheets: Sequence[Sequence[object]]) -> bytes:
     """A workbook as an office writes it."""
     book = openpyxl.Workbook()
     book.remove(book.worksheets[0])
     for name, rows in sheets.items():
         sheet = book.create_sheet(name)
         for row in rows:
-            sheet.append(row)
+            sheet.append(list(row))
     out = io.BytesIO()
     book.save(out)
     return out.getvalue()
@@ -120,19 +120,20 @@ def test_a_town_changes_its_own_sites_and_nothing_else(home: House) -> None:
     assert home.supervisor.post("/sites/far/places", data=foreign).status_code == 404
     assert home.east.post("/sites/east/places", data=mine).status_code == 403
     assert one(home, "SELECT name FROM place WHERE code = 'side'") == ("侧厅",)
-    for sheets in (
+    refused: tuple[Mapping[str, Sequence[Sequence[object]]], ...] = (
         {"places": [["site", "code", "name", "room"], ["far", "side", "越权", "hall"]]},
         {"regions": [["code", "name"], ["999001001000", "改名"]]},
         {"sites": [SITE, ["far", "改名", "point", "999001001000", 1, "", "", ""]]},
         {"sites": [SITE, ["east", "搬走", "point", "999001002000", 1, "", "", ""]]},
-    ):
+    )
+    for sheets in refused:
         assert send(home.supervisor, workbook(**sheets)).status_code == 422, sheets
     assert one(home, "SELECT count(*) FROM place WHERE name = '越权'") == (0,)
     assert one(home, "SELECT name FROM site WHERE code = 'far'") == ("远站",)
     assert home.supervisor.post("/register/regions", data={"code": "999001001000", "name": "改名"}).status_code == 403
     assert "far" not in home.supervisor.get("/register").text
-    new = {"sites": [SITE, ["town-new", "新站", "point", "999001001000", 1, "", "", ""]]}
-    assert send(home.supervisor, workbook(**new)).status_code == 200
+    new = ["town-new", "新站", "point", "999001001000", 1, "", "", ""]
+    assert send(home.supervisor, workbook(sites=[SITE, new])).status_code == 200
     assert home.supervisor.get("/sites/town-new/register").status_code == 200
 
 

@@ -41,7 +41,7 @@ BEGIN
         JOIN place p ON p.id = m.place AND p.site = the_site.id
         WHERE d.gateway = the_desk AND d.identity = 'desk/' || the_site.code;
     IF the_device IS NULL THEN
-        INSERT INTO device (gateway, identity, class, name) VALUES (the_desk, 'desk/' || the_site.code, 'desk', '签到台')
+        INSERT INTO device (gateway, identity, class) VALUES (the_desk, 'desk/' || the_site.code, 'desk')
             ON CONFLICT (gateway, identity) DO UPDATE SET class = excluded.class RETURNING id INTO the_device;
         UPDATE mounting m SET to_us = enter_check_in.at_us WHERE m.device = the_device AND m.to_us IS NULL;
         INSERT INTO mounting (device, place, from_us)
