@@ -15,6 +15,7 @@ import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.requests import ClientDisconnect, Request
@@ -238,6 +239,12 @@ def _refused(address: Address) -> Response:
         f"with `smartcare gateway device`.\n{how}\n"
     )
     return PlainTextResponse(text, 403)
+
+
+def is_on_site(url: str) -> bool:
+    """Tell whether a broker is of this machine or network: a private address, or a name that no registry gives out."""
+    host = urlsplit(url).hostname or ""
+    return is_local(host) or "." not in host.removesuffix(".") or host.rpartition(".")[2] in ("local", "lan", "internal", "home")
 
 
 def is_local(host: str) -> bool:

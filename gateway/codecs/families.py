@@ -19,13 +19,17 @@ HTTP_FAMILIES = ("milesight", "hikcount", "hikaccess", "face", "ha03", "zk", "da
 """Families whose devices post; each needs an address (`smartcare gateway device`)."""
 
 
-def codecs(zone: str = "Asia/Shanghai", mapping: MappingFile | None = None) -> tuple[Codec, ...]:
-    """Return one codec per family; zone: IANA zone of devices that say a local time without one. Raises BadMapping."""
+def codecs(zone: str = "Asia/Shanghai", mapping: MappingFile | None = None, *, on_site: bool = True) -> tuple[Codec, ...]:
+    """Return one codec per family; zone: IANA zone of devices that say a local time without one. Raises BadMapping.
+
+    on_site: the bus does not lead over the internet. If it does, terminals that put pictures into their MQTT messages are not
+    heard at all: they can post, without pictures, to a listener that blocks who sends one.
+    """
     mapping = mapping or MappingFile()
     ours: tuple[Codec, ...] = (
         Zigbee2Mqtt(),
         ChirpStack(),
-        FaceTerminal(zone),
+        *((FaceTerminal(zone),) if on_site else ()),
         FaceSubscribe(zone),
         MilesightPush(zone),
         HikCount(zone),

@@ -20,7 +20,7 @@ from gateway.addresses import AddressError, Addresses, beside
 from gateway.clock import now_us
 from gateway.codecs.families import codecs
 from gateway.events import Kind
-from gateway.listener import Listener, Posted, is_local
+from gateway.listener import Listener, Posted, is_local, is_on_site
 from gateway.service import GatewayConfig
 from gateway.wire import Body, Header, decode_body, encode_frame
 from tests.gateway.codecs.test_face_http import HEARTBEAT
@@ -323,6 +323,25 @@ async def test_on_the_internet_a_serial_number_is_no_credential(tmp_path: Path) 
     async with alone(tmp_path, local=False) as (_, client, _, _):
         Addresses(tmp_path / "devices.json").add("zk", "CKJB201360017")
         assert (await client.get("/iclock/getrequest?SN=CKJB201360017")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("url", "on_site"),
+    [
+        ("mqtt://bus:secret@127.0.0.1:1883", True),
+        ("mqtts://192.168.1.9", True),
+        ("mqtt://[::1]:1883", True),
+        ("mqtt://mosquitto:1883", True),
+        ("mqtt://bus.local", True),
+        ("mqtts://bus:secret@mqtt.example.cn:8883", False),
+        ("mqtt://203.0.114.5", False),
+    ],
+)
+def test_face_terminals_are_not_heard_over_a_bus_on_the_internet(url: str, on_site: bool) -> None:
+    assert is_on_site(url) == on_site
+    heard = {topic for codec in codecs(on_site=is_on_site(url)) for topic in codec.topics}
+    assert ("mqtt/face/#" in heard) == on_site
+    assert any(codec.matches("http/face/2046381/Verify") for codec in codecs(on_site=on_site))
 
 
 @pytest.mark.parametrize(
