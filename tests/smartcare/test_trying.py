@@ -67,7 +67,11 @@ def test_what_is_not_understood_is_said(
 def test_a_mistake_in_the_file_is_one_line_with_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text(gallery.mapping_text().replace("unit: fraction", "unit: volt"))
-    for arguments in (["try", bad, bad], ["device", "desk", "front", "--spool", tmp_path / "gw.db", "--mapping", bad]):
+    attempts: list[list[str | Path]] = [
+        ["try", bad, bad],
+        ["device", "desk", "front", "--spool", tmp_path / "gw.db", "--mapping", bad],
+    ]
+    for arguments in attempts:
         status, lines = run(capsys, *arguments)
         assert (status, len(lines)) == (1, 1)
         assert "bad.yaml, line 9, families[1].events[3].unit: Invalid enum value 'volt', it is percent or fraction" in lines[0]
