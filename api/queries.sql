@@ -121,7 +121,8 @@ SELECT a.id AS account, a.name, a.role, a.area, account_sites(a.id) AS sites, t.
 WHERE t.hash = %(hash)s AND NOT a.disabled AND t.expires_us > %(now_us)s
 
 -- name: sites
--- Every site the reader may see, with its state; a site that was never analysed is unknown.
+-- The sites the reader may see, gravest state first; a site that was never analysed is unknown. Of all of them: those of a code, in
+-- some states, whose names contain a word, or (behind_us) that something is wrong with: failing, blind, behind, of these shards.
 SELECT s.id, s.code, s.name, s.name_en, s.kind, s.zone, s.capacity, s.hours, s.region AS region_code,
        r.name AS region, r.name_en AS region_en, s.shard,
        coalesce(st.state, 'unknown') AS state, coalesce(st.clock_us, 0) AS clock_us, coalesce(st.next_rule, '') AS next_rule,
@@ -129,8 +130,23 @@ SELECT s.id, s.code, s.name, s.name_en, s.kind, s.zone, s.capacity, s.hours, s.r
        st.last_event_us, coalesce(st.detail, '{}') AS detail, sh.failing_since_us
 FROM site s JOIN region r ON r.code = s.region JOIN shard sh ON sh.id = s.shard LEFT JOIN site_status st ON st.site = s.id
 WHERE (%(sites)s::integer[] IS NULL OR s.id = ANY(%(sites)s)) AND (%(code)s::text IS NULL OR s.code = %(code)s)
+  AND (%(states)s::text[] IS NULL OR coalesce(st.state, 'unknown') = ANY(%(states)s))
+  AND (%(word)s::text IS NULL OR strpos(lower(concat_ws(' ', s.name, s.name_en, r.name, r.name_en, s.code)), lower(%(word)s)) > 0)
+  AND (%(behind_us)s::bigint IS NULL OR sh.failing_since_us IS NOT NULL OR st.state = 'blind' OR s.shard = ANY(%(shards)s)
+       OR st.clock_us BETWEEN 1 AND %(behind_us)s AND st.state <> 'unknown')
 ORDER BY array_position(ARRAY['alert', 'blind', 'attention', 'unknown', 'ok', 'closed'], coalesce(st.state, 'unknown')),
-         st.next_deadline_us NULLS LAST, s.name
+         st.next_deadline_us NULLS LAST, s.name, s.id
+LIMIT %(limit)s OFFSET %(offset)s
+
+-- name: site_states
+-- How many sites the reader may see are in each state.
+SELECT coalesce(st.state, 'unknown'), count(*) FROM site s LEFT JOIN site_status st ON st.site = s.id
+WHERE %(sites)s::integer[] IS NULL OR s.id = ANY(%(sites)s) GROUP BY 1
+
+-- name: few_sites
+-- Whether the reader may see at most that many sites.
+SELECT count(*) <= %(most)s FROM (
+    SELECT FROM site s WHERE %(sites)s::integer[] IS NULL OR s.id = ANY(%(sites)s) LIMIT %(most)s + 1) AS counted
 
 -- name: sites_page
 -- Sites of a part of the regions the reader may see, by number after a cursor.
@@ -161,7 +177,7 @@ ORDER BY d.id LIMIT %(limit)s
 -- name: latest
 -- The sites where something happened last, with their latest events (newest first in detail.recent).
 WITH newest AS (
-    SELECT st.site, (st.detail -> 'recent' -> 0 ->> 't_us')::bigint AS t_us FROM site_status st
+    SELECT st.site, st.last_event_us AS t_us FROM site_status st
     WHERE (%(sites)s::integer[] IS NULL OR st.site = ANY(%(sites)s))
     ORDER BY t_us DESC NULLS LAST LIMIT %(limit)s
 )

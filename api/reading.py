@@ -232,9 +232,37 @@ async def _all(conn: Connection, row: type[T], query: str, **values: object) -> 
         return await cursor.fetchall()
 
 
-async def sites(conn: Connection, own: Sites, code: str | None = None) -> list[SiteRow]:
-    """Return the sites, gravest state first; only the one of that code if given."""
-    return await _all(conn, SiteRow, "sites", sites=own, code=code)
+async def sites(
+    conn: Connection,
+    own: Sites,
+    code: str | None = None,
+    *,
+    states: Sequence[str] | None = None,
+    word: str | None = None,
+    limit: int | None = None,
+    offset: int = 0,
+) -> list[SiteRow]:
+    """Return the sites, gravest state first: the one of that code, those in some states, or with a word in their names."""
+    chosen: dict[str, object] = {"code": code, "states": None if states is None else list(states), "word": word or None}
+    return await _all(conn, SiteRow, "sites", sites=own, behind_us=None, shards=[], limit=limit, offset=offset, **chosen)
+
+
+async def troubled(conn: Connection, own: Sites, behind_us: int, shards: Sequence[int]) -> list[SiteRow]:
+    """Return the sites that are not analysed, blind, of these shards, or whose clock was behind_us or earlier."""
+    everything: dict[str, object] = {"code": None, "states": None, "word": None, "limit": None, "offset": 0}
+    return await _all(conn, SiteRow, "sites", sites=own, behind_us=behind_us, shards=list(shards), **everything)
+
+
+async def site_states(conn: Connection, own: Sites) -> dict[str, int]:
+    """Return how many sites are in each state."""
+    return dict(await (await conn.execute(SQL["site_states"], {"sites": own})).fetchall())
+
+
+async def few_sites(conn: Connection, own: Sites, most: int) -> bool:
+    """Tell whether the reader sees at most that many sites."""
+    row = await (await conn.execute(SQL["few_sites"], {"sites": own, "most": most})).fetchone()
+    assert row is not None
+    return bool(row[0])
 
 
 async def latest(conn: Connection, sites: Sites, limit: int) -> list[LatestRow]:
@@ -265,6 +293,8 @@ async def alerts(
 
 async def alert(conn: Connection, sites: Sites, number: int) -> AlertRow | None:
     """Return one alert, or None when there is none or it belongs to another site."""
+    if not 0 < number < 2**63:
+        return None
     anything = dict.fromkeys(("of", "from_us", "to_us", "states", "below"))
     rows = await _all(conn, AlertRow, "alerts", sites=sites, id=number, limit=1, region="", **anything)
     return rows[0] if rows else None

@@ -33,6 +33,9 @@ MAX_TOPICS = 12
 """Most topics one page may follow."""
 MAX_BANDS = 5000
 """Sites whose usual counts are remembered."""
+LISTED = 100
+"""Most sites of a list; the next ones are on its next page."""
+PAGE_TWO = "/sites?page=2"
 LATEST = 8
 """Events that the overview shows of all sites together."""
 
@@ -74,16 +77,20 @@ class Fragments:
         return self._fill("_alerts.html", say, alerts=[views.alert(r, say) for r in rows], topic=topic, more=False)
 
     async def _counters(self, conn: Connection, _: str, part: Part, say: Say) -> str:
-        return self._fill("_counters.html", say, counters=views.counters(await reading.sites(conn, _sites(part)), say))
+        return self._fill("_counters.html", say, counters=views.counters(await reading.site_states(conn, _sites(part)), say))
 
     async def _sites(self, conn: Connection, _: str, part: Part, say: Say) -> str:
-        rows = await reading.sites(conn, _sites(part))
-        return self._fill("_sites.html", say, sites=[views.site(r, say) for r in rows], topic="sites")
+        rows = await reading.sites(conn, _sites(part), limit=LISTED + 1)
+        shown = [views.site(r, say) for r in rows[:LISTED]]
+        return self._fill(
+            "_sites.html", say, sites=shown, topic="sites", earlier="", later=PAGE_TWO if len(rows) > LISTED else ""
+        )
 
     async def _banner(self, conn: Connection, number: str, part: Part, say: Say) -> str:
         of = [int(number)] if number else _sites(part)
-        rows = await reading.sites(conn, of)
-        shown = troubles.banners(await health.read(conn, of), rows, say) + views.banners(rows, say)
+        found = await health.read(conn, of)
+        rows = await reading.troubled(conn, of, say.now_us - views.BEHIND_US, [s.id for s in found.shards if s.trouble])
+        shown = troubles.banners(found, rows, say) + views.banners(rows, say)
         topic = f"banner:{number}" if number else "banner"
         return self._fill("_banner.html", say, banners=shown, topic=topic)
 

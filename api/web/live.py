@@ -12,7 +12,7 @@ process (`boot`); a page from another process or an earlier start gets everythin
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +40,9 @@ LOOK_US = 2 * SECOND_US
 BEAT_S = 15.0
 MAX_TOPICS = 10_000
 """Revisions and fragments remembered; beyond, all are forgotten and every page is brought up to date once."""
-MAX_STREAMS = 500
+FRESH_S = 1.0
+"""A page may be loaded with lists that are this old: the stream brings the rest."""
+MAX_STREAMS = 2000
 MAX_STREAMS_EACH = 20
 INTERVAL_S = {"alerts": 0.25, "pending": 0.25, "alert": 0.25}
 """Shortest time between two updates of a topic; everything else waits `SLOW_S`."""
@@ -62,6 +64,15 @@ class Ticket:
     ended: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """A fragment as of a revision; at: loop time."""
+
+    revision: int
+    html: str
+    at: float
+
+
 @dataclass(slots=True)
 class Hub:
     """One per process. `run` feeds it; `stream` serves a page."""
@@ -75,7 +86,7 @@ class Hub:
     healthy: bool = False
     _floor: int = 0
     _latest: dict[str, int] = field(default_factory=dict)
-    _fragments: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
+    _fragments: dict[tuple[str, str], Rendered] = field(default_factory=dict)
     _rendering: asyncio.Lock = field(default_factory=asyncio.Lock)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _tickets: set[Ticket] = field(default_factory=set)
@@ -198,16 +209,35 @@ class Hub:
 
     async def fragment(self, topic: str, part: Part, lang: str) -> str:
         """Return the topic's HTML, rendered at most once per revision and language for all readers of the same part."""
+        return (await self._rendered(topic, part, lang)).html
+
+    async def shown(self, topics: Sequence[str], part: Part, lang: str) -> tuple[dict[str, str], str]:
+        """Return the topics' HTML, at most FRESH_S old, and the position from which on a page has to hear the rest.
+
+        Many readers who load a page while things change are served from one rendering a second.
+        """
+        self._follow(part)
+        found = {}
+        for topic in topics:
+            key = topic_key(topic, part)
+            known = self._fragments.get((key, lang))
+            if known is None or (known.revision < self.latest(key) and asyncio.get_running_loop().time() - known.at > FRESH_S):
+                known = await self._rendered(topic, part, lang)
+            found[topic] = known
+        oldest = min((r.revision for r in found.values()), default=self.revision)
+        return {topic: r.html for topic, r in found.items()}, f"{self.boot}:{oldest}"
+
+    async def _rendered(self, topic: str, part: Part, lang: str) -> Rendered:
         key = topic_key(topic, part)
         async with self._rendering:
             known = self._fragments.get((key, lang))
-            if known and known[0] >= self.latest(key):
-                return known[1]
-            revision = self.revision
+            if known and known.revision >= self.latest(key):
+                return known
+            revision, at = self.revision, asyncio.get_running_loop().time()
             async with within(self.pool, Part(sites=None, persons=part.persons) if ":" in topic else part) as conn:
                 html = await self.render(conn, topic, part, Say(lang, now_us()))
-            self._fragments[key, lang] = revision, html
-            return html
+            known = self._fragments[key, lang] = Rendered(revision=revision, html=html, at=at)
+            return known
 
     def open(self, key: bytes, part: Part) -> Ticket:
         """Admit a stream. Raises TooManyAttempts beyond the limits. `shut` it when it is over."""

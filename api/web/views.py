@@ -5,7 +5,7 @@ without JavaScript cannot disagree.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -170,9 +170,11 @@ def _hours(row: SiteRow, say: Say) -> str:
     return "，".join(f"{a}–{b}" for a, b in row.hours.get(day, [])) or say("site.hours_closed")
 
 
-def counters(rows: Sequence[SiteRow], say: Say) -> list[tuple[str, str, int]]:
-    """Return (state, word, sites) of the four counters."""
-    found = Counter(COUNTED[row.state] for row in rows)
+def counters(states: Mapping[str, int], say: Say) -> list[tuple[str, str, int]]:
+    """Return (state, word, sites) of the four counters. states: how many sites are in each."""
+    found: Counter[str] = Counter()
+    for state, sites in states.items():
+        found[COUNTED[state]] += sites
     return [(state, say("state." + state), found[state]) for state in ("alert", "blind", "attention", "ok")]
 
 

@@ -58,11 +58,9 @@ async def sites(request: Request, who: Reader, q: str = "", state: str = "", pag
     if not 1 <= page <= MAX_PAGES:
         raise BadRequest(f"a page is a number from 1 to {MAX_PAGES}")
     states = [name for name, counted in views.COUNTED.items() if counted == state] if state else None
-    wanted = {"states": states or None, "word": q.strip()[:100]}
+    word, offset = q.strip()[:100], (page - 1) * LISTED
     async with parts.scoped(who) as conn:
-        rows = (
-            [] if states == [] else await reading.sites(conn, who.sites, **wanted, limit=LISTED + 1, offset=(page - 1) * LISTED)
-        )
+        rows = await reading.sites(conn, who.sites, states=states, word=word, limit=LISTED + 1, offset=offset)
         counters = views.counters(await reading.site_states(conn, who.sites), say)
     topics = [] if q or state or page > 1 else ["sites"]
     return show(

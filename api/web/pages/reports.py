@@ -1,6 +1,7 @@
 """Reports on the page: choose, read, print, open a number to its events, enter a correction, take a file along."""
 
 from datetime import datetime
+from typing import Any
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
@@ -36,7 +37,7 @@ async def page(
     today = datetime.fromtimestamp(say.now_us // SECOND_US, ZoneInfo(ZONE)).date()
     async with state.scoped(who) as conn:
         parts = await reports.parts(conn, who.sites, OFFERED)
-    choice = {
+    choice: dict[str, Any] = {
         "periods": report_views.periods(today),
         "parts": parts,
         "site": site,
