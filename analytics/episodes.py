@@ -41,7 +41,12 @@ class Saying:
 
 def streaks(rule: Rule, kind: SubjectKind) -> Table:
     """Return the table that a rule needs for `Episodes.update`; a detector lists it among its TABLES."""
-    return Table(name=f"streak.{rule}", kind=kind, dtype=STREAK)
+    return Table(name=streak_of(rule, kind), kind=kind, dtype=STREAK)
+
+
+def streak_of(rule: Rule, kind: SubjectKind) -> str:
+    """Return the name of that table."""
+    return f"streak.{rule}.{kind}"
 
 
 class Episodes:
@@ -69,7 +74,7 @@ class Episodes:
         for each of `rows`.
         say(n, since_us) makes the words for `rows[n]`, or None to say nothing yet.
         """
-        table = self.memory.tables[f"streak.{rule}"]
+        table = self.memory.tables[streak_of(rule, kind)]
         mine = table.take(rows)
         if not (on | off & (mine["on"] > 0)).any():
             return
@@ -116,7 +121,7 @@ class Episodes:
         self, rule: Rule, kind: SubjectKind, row: int, at_us: int, why: str, how: Callable[[Book, Record, int, str], None]
     ) -> None:
         record = self.open(rule, kind, row)
-        table = self.memory.tables[f"streak.{rule}"]
+        table = self.memory.tables[streak_of(rule, kind)]
         table["on"][row], table["raised"][row] = 0, False
         if record is not None:
             book = self._book(record.site)
@@ -124,7 +129,7 @@ class Episodes:
             self.found += book.found
 
     def _begin(self, rule: Rule, kind: SubjectKind, row: int, saying: Saying) -> None:
-        table = self.memory.tables[f"streak.{rule}"]
+        table = self.memory.tables[streak_of(rule, kind)]
         table["raised"][row] = True
         subject, site = self.subject(kind, row)
         since = int(table["since"][row]) * QUARTER_US
@@ -148,7 +153,7 @@ class Episodes:
     def _go_on(self, rule: Rule, kind: SubjectKind, row: int, on: bool, end_after: int) -> None:
         record = self.open(rule, kind, row)
         if record is None:  # taken back, or ended by a change of the register
-            table = self.memory.tables[f"streak.{rule}"]
+            table = self.memory.tables[streak_of(rule, kind)]
             table["on"][row], table["raised"][row] = int(on), False
             table["since"][row] = self.from_us // QUARTER_US
         elif on:

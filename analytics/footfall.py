@@ -9,19 +9,18 @@ neighbours were empty too.
                                                           └─ empty too ─→ unusual_footfall
 """
 
-from functools import lru_cache
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics import profiles
-from analytics.episodes import Episodes, Saying, streaks
+from analytics import profiles, unusual
+from analytics.episodes import Episodes, Saying, streak_of, streaks
 from analytics.findings import Rule, Severity, SubjectKind
 from analytics.profiles import BLANK, PROFILE, QUARTERS, SPANS, Floats, Ints, Outlook
 from analytics.quarters import QUARTER_US, Quarter
 from analytics.state import FAMILIES, Table
+from analytics.unusual import EMPTY, Subjects
 
 PLACE, DEVICE = SubjectKind.PLACE, SubjectKind.DEVICE
 COUNTER = FAMILIES.index("counter")
@@ -34,7 +33,6 @@ FOOTFALL = Table(
     dtype=np.dtype(
         [
             ("id", "i4"),
-            ("side", "i1"),  # of what is reported: 1 many, -1 few, 0 nothing
             ("zeros", "u2"),  # quarters without a count in a row, as far as seen
             ("missed", "f4"),  # people usual in them, as many fewer as at the neighbours
             ("doubtful", "f4"),  # most people ever missed in a row after which it counted again, slowly forgotten
@@ -47,16 +45,8 @@ FOOTFALL = Table(
     ),
     blank={"share": np.nan},
 )
-TABLES = (PROFILES, FOOTFALL, streaks(Rule.UNUSUAL_FOOTFALL, PLACE), streaks(Rule.COUNTER_BLIND, DEVICE))
+TABLES = (PROFILES, FOOTFALL, *unusual.TABLES, streaks(Rule.COUNTER_BLIND, DEVICE))
 
-LEAST = 5.0
-"""People more or fewer than usual below which nobody is told, however improbable."""
-WORTH = 0.25
-"""Share more or fewer than usual below which nobody is told: nobody acts on a day that is a tenth busier."""
-CALM = 2.0
-"""Standard deviations (of the last hour) within which an episode is over."""
-HOLD = 16
-"""Calm quarters (those in which calm could be told) after which an episode is over: a second rush of the day is the same one."""
 BLIND_LEAST = 20.0
 """People usual, and not counted, below which a counter is not called blind."""
 IMPROBABLE = -np.log(1e5)
@@ -65,17 +55,17 @@ HALF_DAY = 48
 """Quarters without a count, longer than a night, after which a counter is called blind though neighbours are nearly empty."""
 LAG = 4
 """Quarters that neighbours are asked about later, so that all sites with a living gateway have closed theirs."""
-EMPTY = 0.5
-"""Share of the usual counts at the neighbours below which they are empty too."""
 NOBODY = 2.0
 """People missed in a run of zeros from which on a place shows its neighbours that nobody comes."""
+A_DAY = {"centre": 80.0, "station": 40.0, "point": 20.0, "mutual_aid": 15.0}
+"""People a day at a place of a site of each kind, until enough is known of itself."""
 FADE = 0.5 ** (1 / 4)
 """Per quarter: the share of the usual is that of the last two hours or so."""
 
 
 def close(q: Quarter, episodes: Episodes) -> None:
     """Judge the counting places of the sites that close a quarter."""
-    rows, site, device, counted, seen = _places(q)
+    rows, site, device, counted, seen, gate = _places(q)
     if not len(rows):
         return
     profile, state = q.memory.tables[PROFILES.name], q.memory.tables[FOOTFALL.name]
@@ -88,23 +78,22 @@ def close(q: Quarter, episodes: Episodes) -> None:
     share = _neighbours(q, state, rows, site, np.where(seen & (counted == 0), np.nan_to_num(outlook.mean[:, 0]), 0.0))
     run = _count_zeros(q, state, rows, counted, seen & ~q.excused[site], outlook, share, _others(q, site))
     dead = _blind(q, episodes, (rows, site, device, slot), outlook, share, run, back)
-    _unusual(q, episodes, (rows, site, device, slot), outlook, share, dead)
+    places = Subjects(
+        kind=PLACE,
+        rows=rows,
+        site=site,
+        dead=dead,
+        blind=_is_raised(q, Rule.COUNTER_BLIND, device),
+        quiet=np.zeros(len(rows), np.bool_),
+        share=share,
+        words=lambda n: _words(q, int(rows[n])),
+        doubt=lambda n, quarters: profiles.doubt(profile, rows[n], slot[n], quarters),
+    )
+    judged = _with_guesses(q, outlook, rows, site, slot)
+    steady = unusual.judge(q, episodes, places, judged)
+    unusual.judge_sites(q, episodes, places, np.flatnonzero(gate), slot, judged, outlook)
+    profiles.spread_out(profile, rows, slot, outlook, steady)
     _remember(q, state, rows, outlook)
-
-
-def thresholds(per_month: Floats) -> Floats:
-    """Return the score (n, spans) beyond which a span is unusual: each span and side has an equal share of the false alarms.
-
-    Overlapping spans are worth one test for each quarter of their length.
-    """
-    share, which = np.unique(per_month, return_inverse=True)
-    return np.array([_limits(p) for p in share.tolist()])[which]
-
-
-@lru_cache
-def _limits(per_month: float) -> list[float]:
-    tests = 30.0 * QUARTERS / np.maximum(SPANS / 4.0, 1.0)
-    return [-NormalDist().inv_cdf(min(per_month / (2.0 * len(SPANS)) / n, 0.4)) for n in tests.tolist()]
 
 
 def log_chance_of_none(usual: Floats, spread: Floats) -> Floats:
@@ -115,8 +104,9 @@ def log_chance_of_none(usual: Floats, spread: Floats) -> Floats:
 # ---------------------------------------------------------------- what was counted
 
 
-def _places(q: Quarter) -> tuple[Ints, Ints, Ints, Ints, Mask]:
-    """Return table row, site row, row of a counter, people who came in, and whether all counters saw, per place that closes."""
+def _places(q: Quarter) -> tuple[Ints, Ints, Ints, Ints, Mask, Mask]:
+    """Return table row, site row, row of a counter, people who came in, whether all counters saw, and whether it is at an
+    entrance, per place that closes."""
     devices = q.devices[q.town.family[q.devices] == COUNTER]
     place = np.array([q.town.devices[d].place for d in devices.tolist()], np.int64)
     rows, first, which = np.unique(q.town.place_row[place], return_index=True, return_inverse=True)
@@ -124,7 +114,8 @@ def _places(q: Quarter) -> tuple[Ints, Ints, Ints, Ints, Mask]:
     every = np.maximum(q.memory.devices["alive_every"][devices], 1)
     whole = (q.tally["messages"][devices] + 1) * every > QUARTER_US  # else it was away for a part
     seen = np.bincount(which, ~(q.sees[devices] & whole), len(rows)) == 0
-    return rows, q.memory.devices["site"][devices][first].astype(np.int64), devices[first], counted, seen
+    site = q.memory.devices["site"][devices][first].astype(np.int64)
+    return rows, site, devices[first], counted, seen, q.town.gate[place[first]]
 
 
 def _others(q: Quarter, site: Ints) -> Mask:
@@ -135,7 +126,7 @@ def _others(q: Quarter, site: Ints) -> Mask:
 
 
 def _is_raised(q: Quarter, rule: Rule, rows: Ints) -> Mask:
-    return np.asarray(q.memory.tables[f"streak.{rule}"]["raised"][rows])
+    return np.asarray(q.memory.tables[streak_of(rule, DEVICE)]["raised"][rows])
 
 
 def _remember(q: Quarter, state: NDArray[np.void], rows: Ints, outlook: Outlook) -> None:
@@ -252,64 +243,18 @@ def _has_others(q: Quarter, site: Ints) -> Mask:
     return np.isin(site, q.memory.devices["site"][devices[q.sees[devices]]])
 
 
-def _unusual(
-    q: Quarter, episodes: Episodes, at: tuple[Ints, Ints, Ints, Ints], outlook: Outlook, share: Floats, dead: Mask
-) -> None:
-    """Begin, go on with and end episodes of unusually many or few people; learn the spread where there is none."""
-    rows, site, device, slot = at
-    state, profile = q.memory.tables[FOOTFALL.name], q.memory.tables[PROFILES.name]
-    z, hour = outlook.z, outlook.z[:, 1]
-    limit = thresholds(q.town.setting(Rule.UNUSUAL_FOOTFALL, "per_month")[site])
-    difference = outlook.counted - outlook.mean
-    worth = (np.abs(difference) >= LEAST) & (np.abs(difference) >= WORTH * outlook.mean)
-    many = (z >= limit) & worth & (hour > 1.0)[:, None]
-    few = (z <= -limit) & worth & (hour < -1.0)[:, None] & (SPANS > 1) & ~dead[:, None]
-    judged = q.is_open[site] & (profiles.days(profile, rows) >= q.town.setting(Rule.UNUSUAL_FOOTFALL, "days")[site])
-    side = np.where(many.any(axis=1), 1, np.where(few.any(axis=1), -1, 0)) * judged
-    before = state["side"][rows].astype(np.int64)
-    blind = _is_raised(q, Rule.COUNTER_BLIND, device)
-    for n in np.flatnonzero((before != 0) & (side == -before) | (before < 0) & blind).tolist():
-        how = episodes.withdraw if blind[n] else episodes.end
-        how(Rule.UNUSUAL_FOOTFALL, PLACE, int(rows[n]), q.from_us, "counter_blind" if blind[n] else "normal")
-    on = side != 0
-    telling = profiles.score(np.zeros(len(rows)), outlook.mean[:, 1], outlook.spread[:, 1]) < -CALM
-    over = ~on & (before * hour < CALM) & (telling | (before > 0)) | ~q.is_open[site]
-
-    def say(n: int, since_us: int) -> Saying:
-        which = np.flatnonzero(many[n] if side[n] > 0 else few[n])
-        span = int(which[np.argmax(np.abs(z[n, which]))])
-        profiles.doubt(profile, rows[n : n + 1], slot[n : n + 1], SPANS[span : span + 1])
-        return Saying(
-            severity=Severity.MINOR,
-            reason=_numbers(q, int(rows[n]), int(site[n]), int(side[n]), span, outlook, n, share),
-            absent=bool(side[n] < 0),
-            since_us=q.to_us - int(SPANS[span]) * QUARTER_US,
-        )
-
-    episodes.update(Rule.UNUSUAL_FOOTFALL, PLACE, rows, on, over & ~on, say, end_after=HOLD)
-    raised = _is_raised(q, Rule.UNUSUAL_FOOTFALL, rows)
-    state["side"][rows] = np.where(raised, np.where(on, side, before), 0)
-    profiles.doubt(profile, rows[raised], slot[raised], np.ones(int(raised.sum()), np.int64))
-    profiles.spread_out(profile, rows, slot, outlook, ~raised & ~on & ~dead)
+def _with_guesses(q: Quarter, outlook: Outlook, rows: Ints, site: Ints, slot: Ints) -> Outlook:
+    """Where too little is known of a place, take what is general for the kind of its site, or more if more came so far."""
+    profile = q.memory.tables[PROFILES.name]
+    new = np.flatnonzero(profiles.days(profile, rows) < q.town.setting(Rule.UNUSUAL_FOOTFALL, "days")[site])
+    general = np.array([A_DAY[q.town.by_row[row].input.kind] for row in site[new].tolist()], np.float64)
+    return profiles.guess(outlook, profile, rows, slot, new, np.maximum(general, profiles.a_day(profile, rows[new])))
 
 
-def _numbers(q: Quarter, row: int, site: int, side: int, span: int, outlook: Outlook, n: int, share: Floats) -> dict[str, Any]:
-    mean, spread = outlook.mean[n, span], outlook.spread[n, span]
-    half = 0.8225 * np.sqrt(1.0 + spread * mean)  # nine of ten: 1.645 deviations of the square root
+def _words(q: Quarter, row: int) -> dict[str, Any]:
     place = q.town.counting[row]
-    return {
-        "code": "footfall_high" if side > 0 else "footfall_low",
-        "place": place.name,
-        "place_en": place.name_en or place.name,
-        "from_us": q.to_us - int(SPANS[span]) * QUARTER_US,
-        "to_us": q.to_us,
-        "counted": int(outlook.counted[n, span]),
-        "low": int(max(np.sqrt(mean) - half, 0.0) ** 2),
-        "high": int(np.ceil((np.sqrt(mean) + half) ** 2)),
-        "day_type": int(q.day_type[site]),
-        "days": int(profiles.days(q.memory.tables[PROFILES.name], np.array([row]))[0]),
-        "everywhere": bool(not np.isnan(share[n]) and share[n] < EMPTY),
-    }
+    known = int(profiles.days(q.memory.tables[PROFILES.name], np.array([row]))[0])
+    return {"place": place.name, "place_en": place.name_en or place.name, "days": known}
 
 
 def _device(q: Quarter, row: int) -> dict[str, Any]:

@@ -35,21 +35,26 @@ CLASS = np.array([0, 0, 0, 0, 0, 1, 2, 2])
 BLOCKS = 6
 """Parts of the day that differ in their spread."""
 
+FIRST_SPREAD = 0.3
+SPREAD = [
+    ("spread", "f2", (2, BLOCKS, len(SPANS))),
+    ("learned", "u2", (8,)),  # quarters learned, per day type
+    ("kinds", "i1", (2,)),  # day type of the local day that the last quarter was in, and of the one before
+]
+"""What `spread`, `spread_out`, `days` and `doubtfulness` need of a profile."""
 PROFILE = np.dtype(
     [
         ("id", "i4"),
         ("shape", "u2", (3, QUARTERS)),
         ("ratio", "f2", (8, 12)),
         ("ring", "u2", (QUARTERS,)),
-        ("spread", "f2", (2, BLOCKS, len(SPANS))),
-        ("learned", "u2", (8,)),  # quarters learned, per day type
-        ("kinds", "i1", (2,)),  # day type of the local day that the last quarter was in, and of the one before
+        *SPREAD,
         ("slot", "i1"),  # the last quarter of the day
         ("counted", "f4"),  # of the last days, fading
         ("usual", "f4"),  # what shape and ratio say of the same quarters
     ]
 )
-BLANK = {"shape": UNSEEN, "ratio": 1.0, "ring": UNSEEN, "spread": 0.3, "kinds": -1, "slot": -1}
+BLANK = {"shape": UNSEEN, "ratio": 1.0, "ring": UNSEEN, "spread": FIRST_SPREAD, "kinds": -1, "slot": -1}
 
 LEVEL_DAYS = 4.0
 """Half-life of the level: it follows weather, season and a new normal, not a single day. What was unusual counts in full, yet
@@ -75,18 +80,23 @@ event on every second evening is unusual on each of them."""
 FAR = 3.0
 """Standard deviations from usual beyond which a quarter teaches as little as one that was reported."""
 
+ANYTHING = 1.4
+"""Relative variance of what is general for a kind of site: the next one may have a third of it, or three times as many."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
     """What was counted and what is usual, per row and span (n, len(SPANS)).
 
     mean NaN: nothing is known. spread: relative variance of the count beyond Poisson's, including how unsure `mean` is.
+    guessed (n,): `mean` is what is general for the kind of site, for too little is known of the place itself.
     """
 
     counted: Floats
     mean: Floats
     spread: Floats
     z: Floats
+    guessed: NDArray[np.bool_]
 
 
 def turn(profile: Rows, rows: Ints, slot: Ints, kind: Ints) -> None:
@@ -154,8 +164,31 @@ def look(profile: Rows, rows: Ints, slot: Ints) -> Outlook:
     full = np.flatnonzero(slot % 4 == 3)
     if len(full):
         x[full, short:], m[full, short:] = _sums(profile, rows[full], slot[full], SPANS[short:])
-    spread = _spread(profile, rows, slot) + doubtfulness(profile, rows)[:, None]
-    return Outlook(counted=x, mean=m, spread=spread, z=score(x, m, spread))
+    wide = spread(profile, rows, slot) + doubtfulness(profile, rows)[:, None]
+    return Outlook(counted=x, mean=m, spread=wide, z=score(x, m, wide), guessed=np.zeros(len(rows), np.bool_))
+
+
+def a_day(profile: Rows, rows: Ints) -> Floats:
+    """Return how many were counted a day so far; 0 on the first."""
+    kept = 0.5 ** (1.0 / LEVEL_DAYS)
+    known = days(profile, rows)
+    return np.where(known >= 1.0, profile["counted"][rows] * (1.0 - kept) / (1.0 - kept ** np.maximum(known, 1.0)), 0.0)
+
+
+def guess(outlook: Outlook, profile: Rows, rows: Ints, slot: Ints, at: Ints, people: Floats) -> Outlook:
+    """Judge new places, rows[at], by a general number of `people` a day (of shape `at`), in eight hours, give or take."""
+    if not len(at):
+        return outlook
+    spans = SPANS[:-1]
+    counted, _ = usual(profile, rows[at], slot[at], int(spans[-1]))
+    known = ~np.isnan(counted)
+    x, n = (np.cumsum(np.where(known, v, 0.0), axis=1)[:, spans - 1] for v in (counted, 1.0))
+    x = np.where((n >= spans * 0.75) & known[:, :1], x, np.nan)
+    m, spread = people[:, None] / (QUARTERS / 3) * spans, np.full((len(at), len(spans)), ANYTHING)
+    made = [array.copy() for array in (outlook.counted, outlook.mean, outlook.spread, outlook.z)]
+    for array, with_ in zip(made, (x, m, spread, score(x, m, spread)), strict=True):
+        array[at, :-1], array[at, -1] = with_, np.nan
+    return Outlook(counted=made[0], mean=made[1], spread=made[2], z=made[3], guessed=np.isin(np.arange(len(rows)), at))
 
 
 def _sums(profile: Rows, rows: Ints, slot: Ints, spans: Ints) -> tuple[Floats, Floats]:
@@ -231,7 +264,8 @@ def _mean(profile: Rows, rows: Ints, slot: Ints, kind: Ints) -> Floats:
     return np.where(shape == UNSEEN, np.nan, (shape / SCALE) ** 2 * ratio)
 
 
-def _spread(profile: Rows, rows: Ints, slot: Ints) -> Floats:
+def spread(profile: Rows, rows: Ints, slot: Ints) -> Floats:
+    """Return the learned relative variance of the spans that end with `slot`, shape (n, len(SPANS))."""
     group = (CLASS[profile["kinds"][rows, 0]] > 0).astype(int)
     known = profile["spread"][rows].astype(np.float64)
     calm = np.sort(known.reshape(len(rows), -1, len(SPANS)), axis=1)[:, 2 * BLOCKS // 3]

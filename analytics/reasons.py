@@ -159,6 +159,10 @@ TEXTS: dict[str, dict[str, str]] = {
         "zh": "{from} 至 {to}：{place}进入 {counted} 人次；{day}此时通常 {low} 至 {high} 人次（已学习 {days} 天）{where}",
         "en": "{place} {from}–{to}: {counted} came in; {low} to {high} are usual on {day} (learned from {days} days){where}",
     },
+    "footfall_new": {
+        "zh": "{from} 至 {to}：{place}进入 {counted} 人次；此处仅学习 {days} 天，按同类站点一般不超过 {high} 人次{where}",
+        "en": "{place} {from}–{to}: {counted} came in; known for {days} days only; up to {high} are usual at its kind{where}",
+    },
     "footfall_low": {
         "zh": "{from} 至 {to}：{place}仅进入 {counted} 人次；{day}此时通常 {low} 至 {high} 人次（已学习 {days} 天）{where}",
         "en": "{place} {from}–{to}: only {counted} came in; {low} to {high} are usual on {day} (learned from {days} days){where}",

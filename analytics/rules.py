@@ -96,12 +96,12 @@ class Crowding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnusualFootfall:
-    """Counts that the learned profile makes improbable."""
+    """Counts that the learned profile makes improbable, of a place or of a site with several entrances."""
 
     per_month: float = 1.0
-    """False alarms per counter and month that the thresholds are set for, if days are as the profile says."""
+    """False alarms per place (and site) and month that the thresholds are set for, if days are as the profile says."""
     days: float = 14
-    """Days of history below which a place is not judged."""
+    """Days of history below which only more people than its kind of site ever has are told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

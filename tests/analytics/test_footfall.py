@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from analytics import footfall, profiles
 from analytics.engine import Engine
 from analytics.episodes import Episodes
-from analytics.findings import Finding, Phase, Rule
-from analytics.footfall import PROFILES, TABLES, thresholds
+from analytics.findings import Finding, Phase, Rule, SubjectKind
+from analytics.footfall import PROFILES, TABLES
 from analytics.quarters import QUARTER_US, TALLY, Quarter
 from analytics.reasons import render
 from analytics.state import Memory
 from analytics.town import Town, compile_town
+from analytics.unusual import thresholds
 from gateway.clock import HOUR_US, MINUTE_US
 from gateway.events import Kind
 from ingest.columns import COLUMNS, Batch, Coverage
@@ -27,8 +28,8 @@ DAY = 96
 MIDNIGHT_US = 1_767_571_200_000_000 - 8 * HOUR_US  # Monday 2026-01-05 in Shanghai
 
 
-def register() -> Inputs:
-    """Eight centres, each with a counter at its door."""
+def register(doors: int = 1) -> Inputs:
+    """Eight counters at doors, so many of each centre."""
     ids = range(1, N + 1)
     return Inputs(
         version=1,
@@ -37,9 +38,9 @@ def register() -> Inputs:
                 id=i, code=f"s{i}", name=f"站{i}", name_en=f"Site {i}", kind="centre", zone="Asia/Shanghai", capacity=None,
                 hours={}, closed=[], rules={"unusual_footfall": {"days": 7}},
             )
-            for i in ids
+            for i in ids[: N // doors]
         ],
-        places=[PlaceInput(id=i, site=i, code=f"p{i}", name="大门", name_en="Front door", room="entrance") for i in ids],
+        places=[PlaceInput(id=i, site=1 + (i - 1) // doors, code=f"p{i}", name="大门", name_en="Front door", room="entrance") for i in ids],
         devices=[
             DeviceInput(
                 id=i, gateway=1, identity=f"c/{i}", device_class="c", family="counter", name="计数器", place=i, mounted_us=0,
@@ -55,12 +56,14 @@ def register() -> Inputs:
 class Life:
     """Quarters of an hour of the eight places, straight into the detector."""
 
-    memory: Memory = field(default_factory=lambda: Memory(inputs=encode(register())))
+    doors: int = 1
+    people: float = 30.0
     now: int = 0
     seed: int = 5
     found: list[Finding] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.memory = Memory(inputs=encode(register(self.doors)))
         self.town: Town = compile_town(self.memory, (TALLY, *TABLES))
         self.memory.devices["heard"] = 1
         self.random = np.random.default_rng(self.seed)
@@ -68,7 +71,7 @@ class Life:
     def usual(self) -> NDArray[np.float64]:
         """What the truth is at this quarter, per place."""
         bell = np.exp(-((((self.now % DAY) - 48) / 16) ** 2))
-        return np.asarray(30.0 * bell * (0.6 if self.now // DAY % 7 > 4 else 1.0) * np.linspace(0.8, 1.5, N))
+        return np.asarray(self.people * bell * (0.6 if self.now // DAY % 7 > 4 else 1.0) * np.linspace(0.8, 1.5, N))
 
     def until(self, day: int, hour: float, times: float | list[float] = 1.0, **marks: NDArray[np.bool_]) -> list[Finding]:
         """Go on to a time with `times` the usual people (negative binomial); returns what is said on the way."""
@@ -84,21 +87,21 @@ class Life:
         from_us = MIDNIGHT_US + self.now * QUARTER_US
         tally = self.memory.tables[TALLY.name]
         tally["came_in"], tally["messages"] = counts, 1
-        every, all_true, none = np.arange(N), np.ones(N, np.bool_), np.zeros(N, np.bool_)
+        every, all_true, sites = np.arange(N), np.ones(N, np.bool_), N // self.doors
         q = Quarter(
             from_us=from_us,
             to_us=from_us + QUARTER_US,
             memory=self.memory,
             town=self.town,
-            sites=every,
+            sites=every[:sites],
             devices=every,
             tally=tally,
             covered=all_true,
             sees=all_true,
-            is_open=all_true,
-            excused=none,
-            day_type=np.full(N, self.now // DAY % 7, np.int8),
-            slot=np.full(N, self.now % DAY, np.int16),
+            is_open=all_true[:sites],
+            excused=~all_true[:sites],
+            day_type=np.full(sites, self.now // DAY % 7, np.int8),
+            slot=np.full(sites, self.now % DAY, np.int16),
         )
         episodes = Episodes(1, self.memory, self.town, q.from_us, q.to_us)
         footfall.close(replace(q, **marks), episodes)  # type: ignore[arg-type]
@@ -146,6 +149,32 @@ def test_a_rush_is_found_at_once_and_said_with_its_numbers(life: Life) -> None:
     assert rush.reason["counted"] > rush.reason["high"] > rush.reason["low"] > 0
     over = life.until(14, 16)
     assert [f.phase for f in over if f.subject == 4] == [Phase.END]
+
+
+def test_a_new_place_is_judged_by_its_kind_and_says_so() -> None:
+    life = Life(people=2.0)
+    assert not begun(life.until(3, 10), Rule.UNUSUAL_FOOTFALL)
+    (rush,) = begun(life.until(3, 11, only(3, 60.0)), Rule.UNUSUAL_FOOTFALL)
+    assert (rush.subject, rush.reason["code"]) == (4, "footfall_new")
+    assert "同类站点" in render(rush.rule, rush.reason, "zh", "Asia/Shanghai")
+    ring = life.memory.tables[PROFILES.name]["ring"][3]
+    assert not (ring[ring != profiles.UNSEEN] & profiles.DOUBTED).any()  # a guess keeps nothing from being learned
+
+
+def test_a_busy_new_place_is_not_told_of_every_day() -> None:
+    busy = begun(Life(people=60.0).until(6, 0), Rule.UNUSUAL_FOOTFALL)
+    assert busy, "eight hundred people a day at a new centre are worth a word"
+    assert max(f.at_us for f in busy) < MIDNIGHT_US + 2 * DAY * QUARTER_US
+
+
+def test_a_site_is_told_of_what_none_of_its_doors_shows_alone() -> None:
+    life = Life(doors=4, people=8.0)
+    life.until(14, 9)
+    at_a_door = begun(deepcopy(life).until(14, 11, only(3, 4.0)), Rule.UNUSUAL_FOOTFALL)
+    assert [(f.subject_kind, f.subject) for f in at_a_door] == [(SubjectKind.PLACE, 4)]
+    first = begun(life.until(14, 13, [1.5] * 4 + [1.0] * 4), Rule.UNUSUAL_FOOTFALL)[0]
+    assert (first.subject_kind, first.subject, first.reason["place"]) == (SubjectKind.SITE, 1, "站1")
+    assert first.reason["counted"] > first.reason["high"]
 
 
 def test_a_slow_loss_is_found_over_hours(life: Life) -> None:
