@@ -181,6 +181,12 @@ class Folder:
             state.mounts[name] = Mount(token=token or secrets.token_urlsafe(15), port=port)
             return state.mounts[name]
 
+    def unmount(self, name: str) -> None:
+        """End such a client; the broker must start again. Raises BrokerError."""
+        with self.change() as state:
+            if state.mounts.pop(name, None) is None:
+                raise BrokerError(f"没有 there is no client {name}; there are: {', '.join(sorted(state.mounts)) or 'none'}")
+
     def reload(self) -> bool:
         """Write the broker's own files and have the running broker read them. False: none runs here that we can reach."""
         from smartcare import broker_files

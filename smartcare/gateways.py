@@ -41,7 +41,9 @@ def declare(gateway: Any, connect: Connect, say: Say) -> None:
     mount = _action(
         gateway, "mount", "让 ThingsBoard 客户端接入 let a client of ThingsBoard's MQTT API speak, at a port of its own"
     )
-    mount.add_argument("--port", required=True, type=int)
+    what = mount.add_mutually_exclusive_group(required=True)
+    what.add_argument("--port", type=int)
+    what.add_argument("--end", action="store_true", help="不再接入 let it speak no more")
     mount.add_argument("--token", default="", help="the access token that it has already (default: a new one)")
     mount.set_defaults(run=lambda a: _mount(a, say))
     revoke = _action(gateway, "revoke", "停用 suspend it in the register, end its secrets, throw it out")
@@ -125,9 +127,14 @@ def _revoke(a: Arguments, connect: Connect, say: Say) -> int:
 
 def _mount(a: Arguments, say: Say) -> int:
     folder = _folder(a)
-    mount = folder.mount(a.code, a.token, a.port)
+    if a.end:
+        folder.unmount(a.code)
+        say(f"已结束 ended {a.code}")
+    else:
+        mount = folder.mount(a.code, a.token, a.port)
+        say(f"端口 port {mount.port}, 令牌 token {mount.token}")
     folder.reload()
-    say(f"端口 port {mount.port}, 令牌 token {mount.token}\n重启 Mosquitto 后生效 valid once Mosquitto has been started again")
+    say("重启 Mosquitto 后生效 valid once Mosquitto has been started again")
     return 0
 
 

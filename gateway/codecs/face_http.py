@@ -6,6 +6,7 @@ terminal sends the same again every ten seconds and never comes to the next.
     …/Subscribe/heartbeat  HeartBeat   → ALIVE
     …/Subscribe/Verify     VerifyPush  → PASSAGE        (the topic VerifyNoPic sends the same without pictures)
     …/Subscribe/Snap       SnapPush    → PASSAGE of a stranger
+    CountInRegionPush of the family's cameras → OCCUPANCY
 """
 
 from collections.abc import Mapping
@@ -36,6 +37,8 @@ class _Info(msgspec.Struct, frozen=True):
     PersonType: Any = None
     Sendintime: Any = None
     PushType: Any = None
+    realtimeCount: Any = None  # noqa: N815
+    time: Any = None
     CreateTime: Any = None
     Time: Any = None
 
@@ -58,7 +61,7 @@ class FaceSubscribe(Posting):
         push = read_json(_pushes, post.payload)
         if local_id(push.info.DeviceID) != post.request.name:
             raise Unreadable("bad_identity", "")
-        at = place(read_iso(push.info.CreateTime or push.info.Time, post.zone), post.received_us)
+        at = place(read_iso(push.info.CreateTime or push.info.Time or push.info.time, post.zone), post.received_us)
         try:
             return Decoded(events=(_event(push, post.device, at, post.persons),), replies=post.answer(DONE))
         except Unreadable as e:
@@ -69,6 +72,11 @@ def _event(push: _Push, device: str, at: Moment, persons: Mapping[tuple[str, str
     info = push.info
     if push.operator == "HeartBeat":
         return at.event(device, Kind.ALIVE)
+    if push.operator == "CountInRegionPush":
+        people = integer(info.realtimeCount)
+        if people is None:
+            raise Unreadable("bad_field", "")
+        return at.event(device, Kind.OCCUPANCY, a=people)
     if push.operator not in ("VerifyPush", "SnapPush"):
         raise Unreadable("unknown_operator", "")
     record, snap = integer(info.nRecordIndex), push.operator == "SnapPush"

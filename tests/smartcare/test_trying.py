@@ -99,6 +99,22 @@ def test_a_family_of_a_mapping_gets_addresses_and_a_thingsboard_device_keeps_its
         assert said in str(end.value.code)
 
 
+def test_a_thingsboard_client_is_let_in_and_ended_in_the_broker_s_own_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Folder(tmp_path / "bus")
+    folder.create(State(kind=Kind.MOSQUITTO, port=1883, users={}))
+    _, lines = run(capsys, "mount", "site7", "--port", "1884", "--token", "A1_TEST_TOKEN", "--broker", folder.path)
+    assert "A1_TEST_TOKEN" in lines[0]
+    written = (folder.path / "mosquitto.conf").read_text().splitlines()
+    assert written[written.index("listener 1884 127.0.0.1") + 1] == "mount_point tb/site7/"
+    assert (folder.path / "acl-site7").read_text() == "user A1_TEST_TOKEN\ntopic readwrite tb/site7/v1/#\n"
+    assert run(capsys, "mount", "site7", "--end", "--broker", folder.path)[0] == 0
+    assert "mount_point" not in (folder.path / "mosquitto.conf").read_text()
+    status, lines = run(capsys, "mount", "site7", "--end", "--broker", folder.path)
+    assert (status, "there is no client site7" in lines[0]) == (1, True)
+
+
 def test_a_thingsboard_client_needs_mosquitto_as_the_bus_and_a_port_of_its_own(tmp_path: Path) -> None:
     nats, mosquitto = Folder(tmp_path / "nats"), Folder(tmp_path / "mosquitto")
     nats.create(State(port=1883, users={}))
