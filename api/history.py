@@ -67,6 +67,8 @@ async def health(conn: Connection, sites: Sites, devices: Sequence[DeviceRow], n
 
 def _state(d: DeviceRow, own_us: int | None, now_us: int) -> str:
     known = CLASSES.get(d.class_)
+    if known is not None and known.family == "desk":
+        return "online"  # it lives as long as we do
     alive_us = own_us or (known.alive_every_us if known else 0)
     if d.last_us is not None and d.last_us > now_us - alive_us:
         return "online"

@@ -81,7 +81,7 @@ def warnings(device: DictRow, site: DictRow) -> list[tuple[str, int, int]]:
 
     Proven quiet needs a sign of life after it: where a sensor may be silent for longer than a rule's limit, it tells late.
     """
-    if device["class"] not in CLASSES:
+    if device["class"] not in CLASSES or CLASSES[device["class"]].family == "desk":
         return []
     own = device["alive_every_s"]
     silence = CLASSES[device["class"]].alive_every_us if own is None else int(own) * SECOND_US

@@ -29,6 +29,7 @@ NAV = (
 
 
 FORMS: dict[str, frozenset[str]] = {
+    "act": frozenset({"city", "town", "staff"}),
     "register": frozenset({"city", "town"}),
     "people": frozenset({"city", "town", "staff"}),
     "operate": frozenset({"city"}),
