@@ -2,7 +2,8 @@
 
 One decision: every publish is the whole cached state of the device, so nothing here is an event by itself; edges come
 from comparing with memory. A retained message is a state from before: its contact carries `Flag.INFERRED` unless
-`last_seen` gives it its own time, and it is no sign of life.
+`last_seen` gives it its own time, and it is no sign of life. So is what a bridge repeats from its cache when it is back: a change
+in it happened while nobody could hear it.
 
     zigbee2mqtt/<name>               {"contact": true = closed, "battery": 93, "last_seen": …}
     zigbee2mqtt/<name>/availability  {"state": "online"}, or the bare word; empty when the device was renamed
@@ -10,6 +11,7 @@ from comparing with memory. A retained message is a state from before: its conta
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC
 
 import msgspec
@@ -21,6 +23,7 @@ from gateway.codecs.remembered import Remembered
 from gateway.events import NO_FLAGS, Event, FaultCode, Flag, Kind
 
 BASE = "zigbee2mqtt/"
+SOURCE = "z2m/"
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -56,7 +59,7 @@ class Zigbee2Mqtt:
         name = message.topic.removeprefix(BASE)
         try:
             if name.startswith("bridge/"):
-                return _bridge(message) if name == "bridge/state" else Decoded()
+                return _bridge(message, memory) if name == "bridge/state" else Decoded()
             if not message.payload or _is_command(name):
                 return Decoded()
             if name.endswith("/availability"):
@@ -70,9 +73,21 @@ def _is_command(name: str) -> bool:
     return any(word in ("set", "get") for word in name.split("/")[1:][-2:])
 
 
-def _bridge(message: Message) -> Decoded:
+def _bridge(message: Message, memory: Mapping[str, int]) -> Decoded:
     online = _online(message.payload)
-    return Decoded(blind=(BlindChange(source="z2m/", blind=not online, reason="" if online else "bridge_offline"),))
+    last = Remembered(memory, SOURCE)
+    away = last.get("bridge") == 0
+    last.put(int(online), "bridge")
+    if online and away:
+        last.put(message.received_us, "back")
+    change = BlindChange(source=SOURCE, blind=not online, reason="" if online else "bridge_offline")
+    return Decoded(blind=(change,), memory=last.changes)
+
+
+def _unseen(last: Remembered, at: Moment, back_us: int) -> bool:
+    """Tell whether a change in this state was missed while the bridge was away."""
+    first = last.put(back_us, "back") if back_us else False
+    return at.t_us < back_us if at.own else first
 
 
 def _availability(name: str, message: Message, memory: Mapping[str, int]) -> Decoded:
@@ -100,7 +115,10 @@ def _device(name: str, message: Message, memory: Mapping[str, int]) -> Decoded:
     events: list[Event] = []
     if state.contact is not None:
         key = at.t_us * 2 + (not state.contact) if at.own else 0  # one reception: a redelivery or a cache says it again
-        events.append(last.contact(not state.contact, at, flags | Flag.HAS_KEY if key else flags, key))
+        event = last.contact(not state.contact, at, flags | Flag.HAS_KEY if key else flags, key)
+        if _unseen(last, at, memory.get(f"{SOURCE}#back", 0)) and not event.flags & Flag.REPEAT:
+            event = replace(event, flags=event.flags | Flag.INFERRED)
+        events.append(event)
     if state.tamper is not None:
         events += last.on_change(Kind.TAMPER, "tamper", int(state.tamper), at, flags)
     if state.battery is not None:

@@ -131,10 +131,34 @@ def test_an_empty_retained_availability_means_that_the_device_was_renamed() -> N
         (b'{"state":"offline"}', BlindChange(source="z2m/", blind=True, reason="bridge_offline")),
         (b"offline", BlindChange(source="z2m/", blind=True, reason="bridge_offline")),
         (b'{"state":"online"}', BlindChange(source="z2m/", blind=False, reason="")),
+        (b"online", BlindChange(source="z2m/", blind=False, reason="")),
     ],
 )
 def test_a_lost_bridge_makes_all_its_devices_unheard(payload: bytes, change: BlindChange) -> None:
-    assert decode(payload, topic="bridge/state") == Decoded(blind=(change,))
+    assert decode(payload, topic="bridge/state") == Decoded(blind=(change,), memory={"z2m/#bridge": int(not change.blind)})
+
+
+BACK = {"z2m/#bridge": 1, "z2m/#back": NOW - 1_000_000}
+
+
+def test_an_edge_in_what_a_bridge_repeats_when_it_is_back_was_not_seen_and_the_next_one_was() -> None:
+    back = decode(b"online", {"z2m/#bridge": 0}, topic="bridge/state")
+    assert back.memory == {"z2m/#bridge": 1, "z2m/#back": NOW}
+    assert decode(b"online", {**BACK, "z2m/#bridge": 1}, topic="bridge/state").memory == {}  # it never was away
+    memory = {**BACK, FRONT: 0}
+    cached = decode(b'{"contact":false}', memory)
+    assert cached.events == (contact(1, Flag.TIME_RECEIVED | Flag.INFERRED),)
+    assert decode(b'{"contact":true}', {**memory, **cached.memory}).events == (contact(0, Flag.TIME_RECEIVED),)
+    unchanged = decode(b'{"contact":true}', memory)
+    assert unchanged.events == (contact(0, Flag.TIME_RECEIVED | Flag.REPEAT),)
+    assert decode(b'{"contact":false}', {**memory, **unchanged.memory}).events == (contact(1, Flag.TIME_RECEIVED),)
+
+
+def test_where_states_have_their_own_time_it_says_whether_the_edge_was_seen() -> None:
+    before = b'{"contact":false,"last_seen":1789999990250}'
+    assert decode(before, {**BACK, FRONT: 0}).events == (contact(1, Flag.INFERRED, SEEN),)
+    after = {**BACK, "z2m/#back": SEEN - 1, FRONT: 0}
+    assert decode(before, after).events == (contact(1, Flag(0), SEEN),)
 
 
 @pytest.mark.parametrize("topic", ["bridge/devices", "bridge/logging", "康乐/前门/set", "康乐/前门/get", "康乐/前门/set/state"])
