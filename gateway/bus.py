@@ -123,7 +123,8 @@ class Bus:
     ) -> None:
         self._clock = clock
         self._inbox = Inbox(clock)
-        self._topics = [(topic, 1) for topic in topics]
+        self._topics = set(topics)
+        self._client_id = client_id
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._told = False  # the loop will look into the inbox anyway; telling it costs more than receiving a message
@@ -131,20 +132,48 @@ class Bus:
         self._up = False
         self._heard_us = clock()
         self._refused = ""
+        self._client = self._make(url, ca_file)
+
+    def _make(self, url: str, ca_file: Path | None) -> Client:
         at = urlsplit(url)
         secure = at.scheme == "mqtts"
         self._address = at.hostname or "127.0.0.1", at.port or (8883 if secure else 1883)
-        self._client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=False, manual_ack=True)
+        client = Client(CallbackAPIVersion.VERSION2, client_id=self._client_id, clean_session=False, manual_ack=True)
         if secure:
-            self._client.tls_set_context(ssl.create_default_context(cafile=ca_file))
+            client.tls_set_context(ssl.create_default_context(cafile=ca_file))
         if at.username:
-            self._client.username_pw_set(unquote(at.username), unquote(at.password or ""))
-        self._client.connect_timeout = 1.5  # so that leaving never waits longer for a broker that does not answer
-        self._client.reconnect_delay_set(1, 5)
-        self._client.on_connect = self._on_connect
-        self._client.on_subscribe = self._on_subscribe
-        self._client.on_disconnect = self._on_disconnect
-        self._client.on_message = self._on_message
+            client.username_pw_set(unquote(at.username), unquote(at.password or ""))
+        client.connect_timeout = 1.5  # so that leaving never waits longer for a broker that does not answer
+        client.reconnect_delay_set(1, 5)
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        return client
+
+    @property
+    def up(self) -> bool:
+        """Tell whether the devices are heard."""
+        return self._up
+
+    def listen(self, topics: Iterable[str]) -> None:
+        """Hear these topics from now on; the connection stays, so that nothing of the others is missed."""
+        wanted = set(topics)
+        new, gone = wanted - self._topics, self._topics - wanted
+        self._topics = wanted
+        if self._up and new:
+            self._client.subscribe([(topic, 1) for topic in sorted(new)])
+        if self._up and gone:
+            self._client.unsubscribe(sorted(gone))
+
+    async def move(self, url: str, ca_file: Path | None) -> None:
+        """Go on at another address or with other credentials. Meanwhile the broker keeps what comes with QoS 1."""
+        before, self._client = self._client, self._make(url, ca_file)
+        self._connection += 1  # what came on the old connection can no longer be acknowledged, and comes again
+        before.disconnect()
+        await asyncio.to_thread(before.loop_stop)  # its thread may wait for room, which only we can make
+        self._client.connect_async(*self._address, keepalive=KEEPALIVE_S)
+        self._client.loop_start()
 
     def start(self) -> None:
         """Begin to connect, in paho's thread, again and again; until then the bus counts as lost."""
@@ -198,15 +227,19 @@ class Bus:
             return
         self._connection += 1
         self._refused = ""
-        client.subscribe(self._topics)
+        client.subscribe([(topic, 1) for topic in sorted(self._topics)])
 
     def _on_subscribe(
         self, _client: Client, _data: object, _mid: int, reasons: list[ReasonCode], _properties: Properties | None
     ) -> None:
         """Only now the devices are heard."""
         if any(reason.is_failure for reason in reasons):
-            log.error("the devices' broker does not let us hear %s; check the permissions of the bus's user", self._topics)
+            log.error(
+                "the devices' broker does not let us hear %s; check the permissions of the bus's user", sorted(self._topics)
+            )
             return  # and count the bus as lost
+        if self._up:
+            return  # another topic beside the others
         self._up = True
         self._heard_us = self._clock()
         log.info("connected to the devices' broker %s:%d", *self._address)
@@ -221,12 +254,12 @@ class Bus:
         log.warning("lost the devices' broker: %s", reason)
         self._change(BusChange(up=False, at_us=max(self._heard_us, self._clock() - LATEST_NEWS_S * SECOND_US)))
 
-    def _on_message(self, _client: Client, _data: object, m: MQTTMessage) -> None:
+    def _on_message(self, client: Client, _data: object, m: MQTTMessage) -> None:
         try:
             topic = m.topic
         except UnicodeDecodeError:
             topic = "?"  # no codec claims it: quarantined like any other nonsense
-        mid, connection = m.mid if m.qos else 0, self._connection
+        mid, connection = m.mid if m.qos else 0, self._connection if client is self._client else 0
         if self._inbox.put(topic, bytes(m.payload), retained=m.retain, duplicate=m.dup, mid=mid, connection=connection):
             self._heard_us = self._clock()
             self._wake()

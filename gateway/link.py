@@ -12,11 +12,12 @@ import secrets
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import aiomqtt
 
 from gateway.crashpoint import crashpoint
+from gateway.credentials import Credentials
 from gateway.spool import Spool
 from gateway.uplink import Sender
 from gateway.wire import BadMessage, Down, decode_down, topic_down, topic_up
@@ -26,6 +27,10 @@ log = logging.getLogger(__name__)
 KEEPALIVE_S = 15
 HEARD = 1000
 """Messages from the backend waiting to be read. Full, further ones are dropped: answers are repeated on the next heartbeat."""
+
+
+class _Moved(Exception):
+    """The session ends because another is to be begun at once."""
 
 
 class Link:
@@ -38,14 +43,18 @@ class Link:
         code: str,
         *,
         ca_file: Path | None = None,
+        credentials: Credentials,
         sender: Sender,
         spool: Spool,
         clock: Callable[[], int],
         on_up: Callable[[], None],
         on_down: Callable[[Down], None],
     ) -> None:
-        self._at = urlsplit(url)
-        self._tls = ssl.create_default_context(cafile=ca_file) if self._at.scheme == "mqtts" else None
+        self._at: SplitResult
+        self._tls: ssl.SSLContext | None
+        self._head_for(url, ca_file)
+        self._credentials = credentials
+        self._moved = False
         self._up, self._down = topic_up(shard, code), topic_down(shard, code)
         self._sender, self._spool, self._clock = sender, spool, clock
         self._on_up, self._on_down = on_up, on_down
@@ -63,26 +72,48 @@ class Link:
         self._heartbeat = heartbeat
         self._wake.set()
 
+    def move(self, url: str, ca_file: Path | None) -> None:
+        """Go on at another address. Raises OSError where the file of the authority cannot be read."""
+        self._head_for(url, ca_file)
+        self.again()
+
+    def again(self) -> None:
+        """Connect anew, with what is said of the credentials now; what was not acknowledged goes on the way again."""
+        self._moved = True
+        self._wake.set()
+
+    def _head_for(self, url: str, ca_file: Path | None) -> None:
+        at = urlsplit(url)
+        self._tls = ssl.create_default_context(cafile=ca_file) if at.scheme == "mqtts" else None
+        self._at = at
+
     async def run(self) -> None:
         """Connect, carry, and after a loss wait for as long as the sender says; until cancelled."""
         while True:
+            at_once = False
             try:
                 await self._session()
+            except* _Moved:
+                at_once = True
             except* aiomqtt.MqttError as group:
                 self._explain(str(leaf(group)))
+                if not self.connected:
+                    self._credentials.refused()
             finally:
                 self.connected = False
             _leave_if_cancelled()
             delay_us = self._sender.disconnected(random.random())  # noqa: S311 - spreads reconnects, guards nothing
-            await asyncio.sleep(delay_us / 1e6)
+            await asyncio.sleep(0 if at_once else delay_us / 1e6)
 
     async def _session(self) -> None:
+        self._moved = False
+        user, secret = self._credentials.present()
         async with aiomqtt.Client(
             self._at.hostname or "127.0.0.1",
             self._at.port or (8883 if self._tls else 1883),
             tls_context=self._tls,
-            username=unquote(self._at.username) if self._at.username else None,
-            password=unquote(self._at.password) if self._at.password else None,
+            username=user or None,
+            password=secret or None,
             identifier=f"gw{secrets.token_hex(8)}",
             clean_session=True,
             keepalive=KEEPALIVE_S,
@@ -92,6 +123,7 @@ class Link:
             _leave_if_cancelled()
             self._trouble = ""
             self.connected = True
+            self._credentials.accepted()
             self._sender.connected()
             log.info("connected to the backend %s:%s", self._at.hostname, self._at.port)
             self._on_up()
@@ -114,6 +146,8 @@ class Link:
     async def _speak(self, client: aiomqtt.Client) -> None:
         while True:
             self._wake.clear()
+            if self._moved:
+                raise _Moved
             for key in self._sender.tick(self._clock()):
                 if frame := self._spool.frame(key, self._sender.oldest(key.stream)):
                     crashpoint("uplink.send")

@@ -11,62 +11,48 @@ import heapq
 import logging
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 
 from gateway.addresses import Addresses, beside
 from gateway.blindness import Blindness
 from gateway.bus import Bus, Delivery, Taken
-from gateway.clock import SECOND_US, now_us
+from gateway.clock import MINUTE_US, SECOND_US, now_us
 from gateway.codecs.contract import Codec
 from gateway.crashpoint import crashpoint
+from gateway.credentials import Credentials
 from gateway.events import TOKEN_BYTES
 from gateway.intake import decode_group
 from gateway.link import Link, leaf
 from gateway.listener import Listener, Posted
+from gateway.setup import GatewayConfig, Reloads, Setup, unchangeable
 from gateway.spool import Quarantined, Spool, SpoolError
+from gateway.status import DEVICES, Heard, Status, StatusPage
 from gateway.uplink import Sender
-from gateway.wire import Answer, Config, Down, Heartbeat, Refusal, encode_message, stream_text
+from gateway.wire import Answer, Config, Down, Heartbeat, Refusal, Renewal, encode_message, stream_text
+
+__all__ = ["Gateway", "GatewayConfig", "run"]
 
 log = logging.getLogger(__name__)
 
 KEEP_S = 5.0
 """How often life, acknowledgements and deletions are written: what a crash repeats or leaves blind at most."""
 CLOCK_STEP_US = SECOND_US
+WRONG_US = 2 * MINUTE_US
+"""A clock that is set forward by more was wrong before: what was not sent yet is set right with it."""
+NEVER_SET_US = 1_767_225_600_000_000
+"""2026-01-01: a clock before it, or before the time that this gateway was alive already, was not set since the machine began."""
 NOTED = 1000  # different complaints logged; further ones only go to quarantine
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GatewayConfig:
-    """Settings of one gateway. Urls are mqtt://user:password@host:port, or mqtts://.
-
-    code and shard: as provisioned. spool_bytes: frames kept on disk, beyond it the oldest are lost by name. zone: where
-    the devices' zone-less clocks are. heartbeat_s: until the backend says otherwise. reconnect_jitter_s: spread of the
-    reconnects after a lost backend; a small one for demos. http: HOST:PORT where devices post, "" for none.
-    ca_file: PEM of the authority that signed the brokers' certificates (mqtts://), None for the system's.
-    """
-
-    code: str
-    shard: int
-    uplink_url: str
-    bus_url: str
-    spool: Path
-    spool_bytes: int = 512 * 1024 * 1024
-    zone: str = "Asia/Shanghai"
-    heartbeat_s: float = 15.0
-    reconnect_jitter_s: float = 60.0
-    http: str = ""
-    ca_file: Path | None = None
-
-
-async def run(config: GatewayConfig, codecs: Sequence[Codec], clock: Callable[[], int] = now_us) -> None:
+async def run(
+    config: GatewayConfig, codecs: Sequence[Codec], clock: Callable[[], int] = now_us, reloads: Reloads | None = None
+) -> None:
     """Run until cancelled. Raises SpoolError where the disk takes nothing more; the devices are then not answered."""
     spool = Spool(config.spool)
     failure: BaseException | None = None
     try:
         gateway = Gateway(config, codecs, spool, clock)
-        await gateway.run()
+        await gateway.run(reloads)
     except* SpoolError as group:
         failure = leaf(group)
     finally:
@@ -101,7 +87,12 @@ class Gateway:
             log.error("the spool was damaged or deleted; events that were not sent are lost: %s", config.spool)
             self._blind.note("", spool.lost, now, "spool lost")
         self._stream = self._since_us = self._through_us = self._skew_us = 0
+        self._clock_set = now >= max(NEVER_SET_US, spool.alive_us - CLOCK_STEP_US)
         self._begin_stream(now, "gateway was down")
+        self._started_us = now
+        self._refusal = ""
+        self._heard: dict[str, Heard] = {}
+        self._messages = self._quarantined = 0
         self._noted: set[tuple[str, ...]] = set()
         self._unanswered = False
         self._behind = False
@@ -111,10 +102,13 @@ class Gateway:
         self._listener: Listener | None = None
         if config.http:
             self._listener = Listener(config.http, Addresses(beside(config.spool)), clock, self._bus.nudge)
+        self._credentials = Credentials(config.uplink_url, config.spool.with_suffix(".uplink.json"))
+        self._page = StatusPage(config.status, self.status) if config.status else None
         self._link = Link(
             config.uplink_url,
             config.shard,
             config.code,
+            credentials=self._credentials,
             sender=self._sender,
             spool=spool,
             clock=clock,
@@ -123,7 +117,7 @@ class Gateway:
             on_down=self._on_down,
         )
 
-    async def run(self) -> None:
+    async def run(self, reloads: Reloads | None = None) -> None:
         """Run until cancelled; then seal what was taken and leave."""
         self._bus.start()
         try:
@@ -132,6 +126,10 @@ class Gateway:
                 tasks.create_task(self._link.run(), name="gateway.link")
                 if self._listener:
                     tasks.create_task(self._listener.run(), name="gateway.listener")
+                if self._page:
+                    tasks.create_task(self._page.run(), name="gateway.status")
+                if reloads:
+                    tasks.create_task(reloads.run(self.apply), name="gateway.reloads")
         except asyncio.CancelledError:
             while (taken := self._bus.drain()).deliveries:
                 self._store(taken)
@@ -139,6 +137,43 @@ class Gateway:
             raise
         finally:
             self._bus.stop()
+
+    async def apply(self, setup: Setup) -> None:
+        """Go on with another setup: between two groups, so that none is decoded half by the one and half by the other."""
+        new, old = setup.config, self._config
+        if late := unchangeable(old, new):
+            log.warning("重启后生效 holds after a restart: %s", ", ".join(late))
+        self._codecs, self._config = setup.codecs, new
+        self._bus.listen(topic for codec in setup.codecs for topic in codec.topics)
+        if (new.uplink_url, new.ca_file) != (old.uplink_url, old.ca_file):
+            self._credentials.reconfigure(new.uplink_url)
+            self._link.move(new.uplink_url, new.ca_file)
+        if (new.bus_url, new.ca_file) != (old.bus_url, old.ca_file):
+            await self._bus.move(new.bus_url, new.ca_file)
+        log.info("设置已更新 the setup was read again")
+
+    def status(self) -> Status:
+        """Return how it is now."""
+        return Status(
+            code=self._config.code,
+            software=_software(),
+            now_us=self._clock(),
+            started_us=self._started_us,
+            backend=self._link.connected,
+            bus=self._bus.up,
+            user=self._credentials.present()[0],
+            refused=self._refusal,
+            queued_frames=self._sender.queued_frames,
+            queued_bytes=self._sender.queued_bytes,
+            spool_bytes=self._sender.held_bytes,
+            budget_bytes=self._budget(),
+            messages=self._messages,
+            quarantined=self._quarantined,
+            persons=len(self._persons),
+            clock_set=self._clock_set,
+            blind=[b for b in self._blind.report(self._clock()) if b.to_us is None],
+            devices=sorted(self._heard.values(), key=lambda d: -d.last_us),
+        )
 
     # ------------------------------------------------------------------ devices
     async def _intake(self) -> None:
@@ -190,10 +225,18 @@ class Gateway:
                 self._bus.reply(reply)
         self._bus.done(taken.deliveries)
         crashpoint("gateway.answered")
+        self._messages += len(came)
+        for e in group.events:
+            if (device := self._heard.get(e.device)) is None:
+                if len(self._heard) >= DEVICES:
+                    continue
+                device = self._heard[e.device] = Heard(device=e.device, last_us=0)
+            device.last_us, device.events = e.received_us, device.events + 1
         self._complain(group.quarantine)
         self._link.wake()
 
     def _complain(self, quarantined: Sequence[Quarantined]) -> None:
+        self._quarantined += len(quarantined)
         for q in quarantined:
             key = (q.family, q.topic, q.reason)
             if key not in self._noted and len(self._noted) < NOTED:
@@ -216,15 +259,23 @@ class Gateway:
         step_us, self._skew_us = skew_us - self._skew_us, skew_us
         if abs(step_us) > CLOCK_STEP_US:
             log.warning("the clock was set by %+.1f s; a new stream begins", step_us / SECOND_US)
+            if step_us > WRONG_US:  # a box without a battery begins where it ended, or in 1970, until NTP speaks
+                self._spool.shift(self._sender.shown(), step_us)
             self._begin_stream(now, "the gateway's clock was set")
             self._spool.alive_us = now
+        self._clock_set = self._clock_set or now >= max(NEVER_SET_US, self._spool.alive_us - CLOCK_STEP_US)
 
     def _keep(self, now: int) -> None:
         """Write what need not be written at once."""
+        self._sender.limit(self._budget())
         delete, progress = self._sender.trim(now), self._sender.progress()
         self._spool.note(alive_us=now, progress=progress, delete=delete, blind=self._blind.kept(now))
         if self._sender.queued_frames == 0:
             self._spool.delivered(self._through_us)
+
+    def _budget(self) -> int:
+        """Bytes of frames that may be held: as set up, or what the disk has, a fifth of it left to SQLite's own pages."""
+        return max(0, min(self._config.spool_bytes, self._spool.room() * 4 // 5))
 
     # ------------------------------------------------------------------ backend
     def _beat(self, now: int) -> None:
@@ -239,7 +290,8 @@ class Gateway:
             blind=self._blind.report(now),
             config=self._version,
             queued_bytes=self._sender.queued_bytes,
-            software=f"smartcare {metadata.version('smartcare')}",
+            software=_software(),
+            user=self._credentials.present()[0],
         )
         self._unanswered = True
         self._link.say(encode_message(heartbeat))
@@ -254,6 +306,7 @@ class Gateway:
 
     def _on_down(self, message: Down) -> None:
         if isinstance(message, Answer):
+            self._refusal = ""
             renewed = self._sender.answer(message, self._clock())
             crashpoint("gateway.acknowledged")
             if renewed:
@@ -269,10 +322,15 @@ class Gateway:
             self._obey(message)
             self._spool.keep_config(message)
             log.info("configuration %d: %d person links", message.version, len(message.persons))
+        elif isinstance(message, Renewal):
+            if self._credentials.renew(message):
+                log.info("the backend sent other credentials: %s", message.user)
+                self._link.again()
         else:
             self._refused(message)
 
     def _refused(self, refusal: Refusal) -> None:
+        self._refusal = refusal.message
         key = ("refusal", refusal.reason, refusal.message)
         if key not in self._noted and len(self._noted) < NOTED:
             self._noted.add(key)
@@ -283,6 +341,10 @@ class Gateway:
         links = {(p.device, p.local_id): _token(p.token) for p in config.persons}
         self._persons = {key: token for key, token in links.items() if token}
         self._heartbeat_s = min(max(config.heartbeat_s, 1.0), 300.0)
+
+
+def _software() -> str:
+    return f"smartcare {metadata.version('smartcare')}"
 
 
 def _token(text: str) -> bytes | None:

@@ -7,6 +7,7 @@ one transaction with one fsync, so that after a crash either all of it happened 
 import contextlib
 import hashlib
 import os
+import shutil
 import sqlite3
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,16 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
+from gateway.codecs.moment import NEWEST_US, OLDEST_US
 from gateway.crashpoint import crashpoint
-from gateway.events import EVENT_DTYPE, TOKEN_BYTES, Event
+from gateway.events import EVENT_DTYPE, TOKEN_BYTES, Event, Flag
 from gateway.uplink import Key, Mark, Progress
-from gateway.wire import HEADER_BYTES, Blind, Config, Header, encode_body, encode_frame
+from gateway.wire import HEADER_BYTES, Blind, Config, Header, encode_body, encode_frame, rows_of
 
 FRAME_EVENTS = 500
 FRAME_BODY_BYTES = 60 * 1024
 QUARANTINED = 1000
 """Quarantined messages kept; the oldest make room."""
+RESERVE_BYTES = 32 * 1024 * 1024
+"""Left free on the disk for the write-ahead log and for everyone else."""
 HEAD_BYTES = 1024
 PICTURE_HEAD_BYTES = 128
 
@@ -40,6 +45,8 @@ CREATE TABLE IF NOT EXISTS quarantine (
     id INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, family TEXT NOT NULL, topic TEXT NOT NULL, reason TEXT NOT NULL,
     detail TEXT NOT NULL, length INTEGER NOT NULL, sha256 BLOB NOT NULL, head BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS blind (source TEXT NOT NULL, from_us INTEGER NOT NULL, to_us INTEGER, reason TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS shift (
+    stream INTEGER PRIMARY KEY REFERENCES stream (position), after INTEGER NOT NULL, us INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
 
@@ -160,12 +167,20 @@ class Spool:
                         (stream, seq),
                     )
             if delete:
+                db.execute("DELETE FROM shift WHERE stream NOT IN (SELECT stream FROM frame)")
                 db.execute(
                     "DELETE FROM stream WHERE position NOT IN (SELECT stream FROM frame) AND position <> ?", (self._position,)
                 )
             if blind is not None:
                 _write_blind(db, blind)
             self._write_alive(db, alive_us)
+
+    def shift(self, after: int, us: int) -> None:
+        """The clock of the present stream was never set, and is now known to have been `us` behind: frames later than `after`,
+        which were never on the way, go out with the right times."""
+        if self._position:
+            with self._transaction() as db:
+                db.execute("INSERT OR REPLACE INTO shift VALUES (?, ?, ?)", (self._position, after, us))
 
     def keep_config(self, config: Config) -> None:
         """Commit what the backend said of people; it replaces what was kept."""
@@ -178,16 +193,25 @@ class Spool:
         fresh.write_text(str(through_us))
         fresh.replace(self.path.with_suffix(".delivered"))
 
+    def room(self) -> int:
+        """Return the bytes that the file may come to take, its present ones included, and `RESERVE_BYTES` left on the disk."""
+        return self.path.stat().st_size + shutil.disk_usage(self.path.parent).free - RESERVE_BYTES
+
     # ------------------------------------------------------------------ reading
     def frame(self, key: Key, oldest: int) -> bytes | None:
         """Return a frame as it goes on the wire, None where it is no longer held."""
         row = self._db.execute(
-            "SELECT since_us, through_us, body FROM frame JOIN stream ON position = stream WHERE id = ? AND seq = ?", key
+            "SELECT since_us, through_us, body, after, us FROM frame f JOIN stream ON position = f.stream"
+            " LEFT JOIN shift s ON s.stream = f.stream WHERE id = ? AND seq = ?",
+            key,
         ).fetchone()
         if row is None:
             return None
-        header = Header(stream=key.stream, seq=key.seq, oldest=oldest, since_us=row[0], through_us=row[1])
-        return encode_frame(header, row[2])
+        since_us, through_us, body, after, us = row
+        if us is not None and key.seq > after:
+            since_us, through_us, body = since_us + us, through_us + us, shifted(body, us)
+        header = Header(stream=key.stream, seq=key.seq, oldest=oldest, since_us=since_us, through_us=through_us)
+        return encode_frame(header, body)
 
     def held(self) -> list[Held]:
         """Return the frames held, oldest stream first."""
@@ -274,6 +298,23 @@ class Spool:
         with contextlib.suppress(FileNotFoundError, ValueError):
             return int(self.path.with_suffix(".delivered").read_text())
         return None
+
+
+def shifted(body: bytes, us: int) -> bytes:
+    """Return a frame's body with its gateway's clock set right by `us`, where its times rest on that clock.
+
+    A device's own time that was implausible beside a clock of 1970 holds if it is plausible beside the right one.
+    """
+    head, rows = rows_of(body)
+    rows = rows.copy()
+    rows["received_us"] += us
+    own = rows["raw_us"]
+    right = ((rows["flags"] & int(Flag.TIME_IMPLAUSIBLE)) != 0) & (own > 0)
+    right &= (own >= rows["received_us"] - OLDEST_US) & (own <= rows["received_us"] + NEWEST_US)
+    rows["t_us"] = np.where(right, own, rows["t_us"] + us)
+    rows["flags"][right] &= ~np.uint16(Flag.TIME_IMPLAUSIBLE)
+    rows["raw_us"][right] = 0
+    return head + rows.tobytes()
 
 
 def mask(head: bytes) -> bytes:

@@ -62,6 +62,7 @@ class _Stream:
         self.marks = deque(marks)
         self.acked = max(first - 1, min(self.marks[-1].seq, self.last) if self.marks else 0)
         self.sent = self.acked
+        self.shown = self.last  # the highest that may ever have been on the way
         self.known = True  # the cursor of this epoch is known; if not, one frame asks for it
 
     @property
@@ -146,10 +147,23 @@ class Sender:
         self._held_bytes += size
         return Key(s.stream, s.last)
 
+    def shown(self) -> int:
+        """Return the highest number of the current stream that may ever have been on the way."""
+        return self._streams[self._current].shown
+
+    def limit(self, budget_bytes: int) -> None:
+        """Hold no more than this from the next `trim` on."""
+        self._budget = budget_bytes
+
     def oldest(self, stream: int) -> int:
         """Return the lowest seq of the stream that is held: the header's `oldest`; 0 for a stream that is not held."""
         s = self._streams.get(stream)
         return s.first if s else 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of all frames held."""
+        return self._held_bytes
 
     @property
     def queued_bytes(self) -> int:
@@ -223,6 +237,7 @@ class Sender:
             if not self._flight:
                 self._deadline_us = now_us + self._timeout_us
             s.sent += 1
+            s.shown = max(s.shown, s.sent)
             self._flight += size
             out.append(Key(s.stream, s.sent))
         return out

@@ -122,6 +122,14 @@ def encode_body(events: Sequence[Event]) -> bytes:
     return body
 
 
+def rows_of(body: bytes) -> tuple[bytes, NDArray[np.void]]:
+    """Return a body of our own making in two parts: its tables, and its rows of EVENT_DTYPE, shape (n,)."""
+    _, at = _read_devices(memoryview(body))
+    (persons,) = SHORT.unpack_from(body, at)
+    at += 4 + persons * TOKEN_BYTES
+    return body[:at], np.frombuffer(body, EVENT_DTYPE, offset=at)
+
+
 def encode_frame(header: Header, body: bytes) -> bytes:
     """Put header and body together; only `oldest` may differ between two sendings of the same frame."""
     head = HEADER.pack(
@@ -285,7 +293,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag="heartbeat", tag_
     """Unnumbered, not spooled, about every 15 s. Counts as coverage only where ingest's cursor is at `seq`.
 
     stream: as 16 hex digits. seq: last frame made in the stream, 0 for none. config: version the gateway holds.
-    queued_bytes: spooled and not yet acknowledged, of all streams.
+    queued_bytes: spooled and not yet acknowledged, of all streams. user: whose credentials it uses at the broker.
     """
 
     stream: str
@@ -297,6 +305,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag="heartbeat", tag_
     config: int = 0
     queued_bytes: int = 0
     software: str = ""
+    user: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, tag="answer", tag_field="type"):
@@ -331,7 +340,14 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True, tag="refusal", tag_fiel
     message: str
 
 
-Down = Answer | Config | Refusal
+class Renewal(msgspec.Struct, frozen=True, kw_only=True, tag="renewal", tag_field="type"):
+    """Another user and secret for the broker of the uplink. Address and topics stay: nobody can send a gateway elsewhere."""
+
+    user: str
+    secret: str
+
+
+Down = Answer | Config | Refusal | Renewal
 T = TypeVar("T")
 _encoder = msgspec.json.Encoder()
 _heartbeats = msgspec.json.Decoder(Heartbeat)

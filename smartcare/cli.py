@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from smartcare import daybook, endpoint, evidence, gateways, keeping, membership, settings, trying
+from smartcare import daybook, endpoint, evidence, gateway_run, gateways, keeping, membership, settings, trying
 
 Arguments = argparse.Namespace
 
@@ -29,7 +29,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     membership.declare(commands, settings.load, _say)
     daybook.declare(commands, _connect, _say)
     keeping.declare(commands, _connect, _say, lambda: settings.load().keep_days, lambda: _database(settings.load()))
-    evidence.declare(commands, lambda: _database(settings.load()), lambda: settings.load().country, _say)
     evidence.declare(commands, lambda: _database(settings.load()), lambda: settings.load().country, _say)
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -58,17 +57,7 @@ def _declare_running(commands: Any) -> None:
     api.set_defaults(run=_api)
 
     gateway = commands.add_parser("gateway", help="网关 the gateway process").add_subparsers(required=True, metavar="ACTION")
-    run = gateway.add_parser("run", help="speak with the devices, spool, send frames; uplink from SMARTCARE_UPLINK_URL")
-    run.add_argument("--code", required=True, help="the gateway's code in the register")
-    run.add_argument("--shard", required=True, type=int, help="its shard in the register")
-    run.add_argument("--spool", required=True, type=Path, help="spool file (SQLite)")
-    run.add_argument("--spool-mb", type=int, default=512, help="spool budget in MB (default 512)")
-    run.add_argument("--zone", default="Asia/Shanghai", help="zone of devices that give local times")
-    run.add_argument("--heartbeat-s", type=float, default=15, help="seconds between heartbeats (default 15)")
-    run.add_argument("--jitter-s", type=float, default=5, help="most seconds before a reconnect (default 5)")
-    run.add_argument("--http", default="", metavar="HOST:PORT", help="设备 HTTP 推送 where devices post (default: nowhere)")
-    run.add_argument("--mapping", type=Path, metavar="FILE", help="映射文件 what unknown devices' messages mean (YAML)")
-    run.set_defaults(run=_gateway)
+    gateway_run.declare(gateway, _forever, _say)
     device = gateway.add_parser("device", help="HTTP 设备地址 give a device its address to post to; again: a new one")
     device.add_argument("family", help="milesight, hikcount, hikaccess, face, ha03, zk, dahua, tb, or one of --mapping")
     device.add_argument("name", help="serial number, DeviceID or IMEI; for hikcount, hikaccess and dahua a name of your own")
@@ -167,26 +156,6 @@ def _api(a: Arguments) -> int:
     from smartcare.page import run
 
     return _forever(run(_needs_database(settings.load())))
-
-
-def _gateway(a: Arguments) -> int:
-    from gateway.codecs.families import codecs
-    from gateway.service import GatewayConfig, run
-
-    config = GatewayConfig(
-        code=a.code,
-        shard=a.shard,
-        uplink_url=os.environ["SMARTCARE_UPLINK_URL"],
-        bus_url=settings.load().bus_url,
-        ca_file=settings.load().mqtt_ca,
-        spool=a.spool,
-        spool_bytes=a.spool_mb * 1024 * 1024,
-        zone=a.zone,
-        heartbeat_s=a.heartbeat_s,
-        reconnect_jitter_s=a.jitter_s,
-        http=a.http,
-    )
-    return _forever(run(config, codecs(a.zone, trying.read_mapping(a.mapping))))
 
 
 def _gateway_device(a: Arguments) -> int:
@@ -352,6 +321,7 @@ def _known() -> tuple[type[Exception], ...]:
         ("smartcare.up", "AlreadyRunning"),
         ("smartcare.score", "ScoreError"),
         ("smartcare.broker", "BrokerError"),
+        ("gateway.setup", "SetupError"),
         ("gateway.codecs.mapping", "BadMapping"),
         ("analytics.replay", "RuleSetError"),
         ("ingest.errors", "IngestError"),

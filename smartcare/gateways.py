@@ -5,6 +5,7 @@ is refused by ingest; so whichever step is not reached, nobody speaks who should
 """
 
 import argparse
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from smartcare import settings
 from smartcare.broker import DEVICE_BUS, WORKER, BrokerError, Folder, Given, Kind, State
 
+HAND_OVER_S = 90.0
 Arguments = argparse.Namespace
 Say = Callable[[str], None]
 Connect = Callable[[], Any]
@@ -37,6 +39,7 @@ def declare(gateway: Any, connect: Connect, say: Say) -> None:
     add.set_defaults(run=lambda a: _add(a, connect, say))
     rotate = _action(gateway, "rotate", "换密钥 another secret beside the present one; --finish ends the older one")
     rotate.add_argument("--finish", action="store_true")
+    rotate.add_argument("--hand-over", action="store_true", help="send it to the running gateway, and finish once it is used")
     rotate.set_defaults(run=lambda a: _rotate(a, say))
     mount = _action(
         gateway, "mount", "让 ThingsBoard 客户端接入 let a client of ThingsBoard's MQTT API speak, at a port of its own"
@@ -109,8 +112,27 @@ def _rotate(a: Arguments, say: Say) -> int:
         _reload(folder, say)
         return 0
     given = folder.rotate(a.code)
+    if a.hand_over:
+        return _hand_over(a, folder, given, say)
     say(f"新旧密钥同时有效 both are valid until: smartcare gateway rotate {a.code} --finish")
     return _handed_over(folder, given, say)
+
+
+def _hand_over(a: Arguments, folder: Folder, given: Given, say: Say) -> int:
+    """Let the gateway change over by itself; both secrets stay valid where it does not."""
+    from smartcare.renewal import hand_over
+
+    _reload(folder, say)
+    shard = folder.state().users[given.user].shard
+    if not asyncio.run(hand_over(settings.load(), a.code, shard, given, HAND_OVER_S)):
+        say(
+            f"网关没有换用 {a.code} did not change over within {HAND_OVER_S:.0f} s; both secrets are valid: try when it is online"
+        )
+        return 1
+    folder.finish(a.code)
+    say(f"网关已换用新密钥，旧密钥已停用 {a.code} uses {given.user}; its older secrets are no longer valid")
+    _reload(folder, say)
+    return 0
 
 
 def _revoke(a: Arguments, connect: Connect, say: Say) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 
 from firmware_sim.ledger import Ledger
 from gateway.clock import MINUTE_US, SECOND_US, now_us
+from gateway.credentials import Credentials
 from gateway.events import Event, Flag, Kind
 from gateway.link import Link
 from gateway.spool import Spool
@@ -35,10 +36,12 @@ class Member:
         self.n, self.done = n, asyncio.Event()
         self.spool = Spool(folder / f"{herd_code(n)}.sqlite")
         self.sender = Sender(budget_bytes=1 << 26, epoch=0, reconnect_jitter_us=JITTER_US)
+        url = f"mqtt://{herd_code(n)}:{secret}@{address}"
         self.link = Link(
-            f"mqtt://{herd_code(n)}:{secret}@{address}",
+            url,
             herd_shard(n),
             herd_code(n),
+            credentials=Credentials(url, folder / f"{herd_code(n)}.uplink.json"),
             sender=self.sender,
             spool=self.spool,
             clock=now_us,

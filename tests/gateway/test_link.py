@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import SECOND_US
+from gateway.credentials import Credentials
 from gateway.link import Link
 from gateway.spool import Spool
 from gateway.uplink import Sender
@@ -30,6 +31,7 @@ async def test_a_gateway_without_a_backend_tries_again_within_its_jitter_for_as_
         f"mqtt://gw:secret@127.0.0.1:{port}",
         7,
         "gw",
+        credentials=Credentials("", tmp_path / "none"),
         sender=Sender(budget_bytes=1 << 20, epoch=0, reconnect_jitter_us=60 * SECOND_US),
         spool=spool,
         clock=lambda: int(loop.time() * SECOND_US),
