@@ -17,6 +17,10 @@ STRUCTURE = frozenset({"items", "cursor", "after", "changes"})
 """Members that carry others, or lead on: never data themselves."""
 
 
+class _NotJson(Exception):
+    """The answer is no JSON."""
+
+
 class FieldFilter:
     """Filters the answers to requests whose token has an allow-list."""
 
@@ -27,13 +31,10 @@ class FieldFilter:
         """Wrap one request."""
         start: list[Message] = []
         body = bytearray()
-        refused = False
 
         async def filtered(message: Message) -> None:
-            nonlocal refused
-            if ALLOWED not in scope or refused:
-                if not refused:
-                    await send(message)
+            if ALLOWED not in scope:
+                await send(message)
             elif message["type"] == "http.response.start":
                 kind = MutableHeaders(scope=message).get("content-type", "")
                 if message["status"] >= 400:
@@ -42,14 +43,16 @@ class FieldFilter:
                 elif kind == "application/json":
                     start.append(message)
                 else:
-                    refused = True
-                    await problem(403, "not-allowed", "this token is for JSON of some fields only")(scope, receive, send)
+                    raise _NotJson
             else:
                 body.extend(message.get("body", b""))
                 if not message.get("more_body"):
                     await _finish(start[0], bytes(body), scope[ALLOWED], send)
 
-        await self.app(scope, receive, filtered if scope["type"] == "http" else send)
+        try:
+            await self.app(scope, receive, filtered if scope["type"] == "http" else send)
+        except _NotJson:  # whatever was about to be sent, a stream for one, has ended with it
+            await problem(403, "not-allowed", "this token is for JSON of some fields only")(scope, receive, send)
 
 
 async def _finish(start: Message, body: bytes, fields: frozenset[str], send: Send) -> None:
