@@ -39,12 +39,14 @@ def codecs(zone: str = "Asia/Shanghai", mapping: MappingFile | None = None, *, o
         Dahua(zone),
         ThingsBoard(mapping, zone),
     )
+    understood = list(ours)
     for family in mapping.families:
         sample = family.topic.replace(DEVICE_LEVEL, "x").replace("+", "x").replace("#", "x")
-        taken = next((c for c in ours if c.family == family.family or c.matches(sample)), None)
+        taken = next((c for c in understood if c.family == family.family or c.matches(sample)), None)
         if taken:
             raise BadMapping(
                 f"the mapping's family {family.family!r} (topic {family.topic!r}) is already understood as {taken.family!r};"
-                " give it another name or topic"
+                " give it another name or topic, or put the narrower topic first"
             )
-    return ours + tuple(Mapped(family, zone) for family in mapping.families)
+        understood.append(Mapped(family, zone))
+    return tuple(understood)

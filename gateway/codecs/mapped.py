@@ -55,9 +55,9 @@ class Mapped:
         self.family = family.family
         self.topics: tuple[str, ...] = (family.subscription,) if family.topic else ()
         self._declared, self._zone = family, ZoneInfo(zone)
-        levels = [re.escape(level) for level in family.topic.split("/")]
-        names = {re.escape(mapping.DEVICE_LEVEL): "(?P<device>[^/]+)", r"\+": "[^/]+", r"\#": ".*", "#": ".*"}
-        self._topic = re.compile("/".join(names.get(level, level) for level in levels) if family.topic else r"(?!)")
+        levels = {mapping.DEVICE_LEVEL: "/(?P<device>[^/]+)", "+": "/[^/]+", "#": "(?:/.*)?"}
+        pattern = "".join(levels.get(level, "/" + re.escape(level)) for level in family.topic.split("/"))
+        self._topic = re.compile(pattern.removeprefix("/") if family.topic else r"(?!)", re.DOTALL)
 
     def matches(self, topic: str) -> bool:
         """Tell whether the topic is one of the family's, or a request by one of its devices."""

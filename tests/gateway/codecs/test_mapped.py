@@ -130,6 +130,27 @@ def test_a_plain_word_is_a_connection() -> None:
     assert [(e.device, e.kind, e.a) for e in decode(LWT, b"Offline", memory).events] == [("lwt/door7", Kind.LINK, 0)]
 
 
+@pytest.mark.parametrize(
+    ("topic", "family"),
+    [
+        ("door/front/state", "door4g"),
+        ("door/康乐 前门/state", "door4g"),
+        ("door/a/b/state", ""),
+        ("door//state", ""),
+        ("door/front/state/x", ""),
+        ("gate", "gate"),
+        ("gate/a", "gate"),
+        ("gate/a\nb", "gate"),
+        ("gates/a", ""),
+        ("tele/door7/LWT", "lwt"),
+        ("http/desk/front/any", "desk"),
+        ("", ""),
+    ],
+)
+def test_a_topic_is_a_family_s_as_the_broker_understands_its_pattern(topic: str, family: str) -> None:
+    assert [c.family for c in codecs(mapping=FILE) if c.matches(topic)] == ([family] if family else [])
+
+
 def test_a_total_whose_other_direction_came_before_is_completed_from_memory() -> None:
     first = decode(GATE, {"id": 7, "readings": [{"at": 1789999995.25, "sum": {"enter": 5}}]})
     assert [e.kind for e in first.events] == [Kind.ALIVE]

@@ -75,6 +75,15 @@ def test_a_family_that_we_understand_already_is_refused(right: str, wrong: str) 
         codecs(mapping=parse(GOOD.replace(right, wrong)))
 
 
+def test_a_family_that_an_earlier_one_would_hide_is_refused() -> None:
+    wide = "families:\n  - {family: wide, topic: counters/#, device: id, events: [{kind: tamper, value: t}]}\n"
+    narrow = GOOD.removeprefix("families:\n")
+    with pytest.raises(BadMapping, match=r"'counter4g' .* is already understood as 'wide'; .* put the narrower topic first"):
+        codecs(mapping=parse(wide + narrow))
+    first, _, rest = narrow.partition("thingsboard:")
+    assert len(codecs(mapping=parse("families:\n" + first + wide.removeprefix("families:\n") + "thingsboard:" + rest))) == 13
+
+
 @given(
     st.text(st.sampled_from("{}[]:,-\n '\"ab.@()*&!|>?1") | st.characters(), max_size=60) | st.sampled_from(["\x00", "&a [*a]"])
 )
