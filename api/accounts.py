@@ -85,11 +85,6 @@ class Principal:
         """What they may see: an installer nothing about persons."""
         return Part(sites=None if self.sites is None else tuple(self.sites), persons=self.role != "installer")
 
-    @property
-    def site(self) -> list[int] | None:
-        """The same as `sites`."""
-        return self.sites
-
 
 class Passwords:
     """Hashes and checks passwords, at most two at once: more would let the sign-in form use up the machine."""

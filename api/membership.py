@@ -6,7 +6,7 @@ days, works once and asks for a new one; making it ends what was valid before.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
@@ -48,8 +48,7 @@ async def create(
 ) -> str:
     """Create an account and return its invitation. Raises BadRequest, AccountExists."""
     accounts.check_part(role, area, sites)
-    found: Role = role  # type: ignore[assignment] - just checked
-    number = await accounts.create_account(conn, name, found, area=area, sites=sites)
+    number = await accounts.create_account(conn, name, cast(Role, role), area=area, sites=sites)
     detail = {"role": role, "area": area, "sites": list(sites)}
     await audit.write(conn, who, action="account.created", subject=f"account/{name}", detail=detail)
     return await accounts.make_invitation(conn, number, public_url, now_us)

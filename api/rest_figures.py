@@ -100,11 +100,13 @@ async def of_span(
     after = read_cursor(cursor) or 0
     async with console(request).scoped(who) as conn:
         rows = await reading.sites_page(conn, who.sites, region=region, code=site, states=None, after=after, limit=limit + 1)
-        named = [{"id": r.id, "code": r.code, "name": r.name, "region": r.region_code, "kind": r.kind} for r in rows[:limit]]
+        named: list[dict[str, Any]] = [
+            {"id": r.id, "code": r.code, "name": r.name, "region": r.region_code, "kind": r.kind} for r in rows[:limit]
+        ]
         found = await figures.read(conn, what, named, Period(from_us=from_us, to_us=to_us), now_us())
     items = []
-    for row in named:
-        said = dict(found[row["id"]][0])
+    for number in (row["id"] for row in named):
+        said = dict(found[number][0])
         head = {name: said.pop(name) for name in ("site", "minutes", "seen_minutes")}
         items.append(Figure(**head, figures=said))
     return Figures(items=items, cursor=str(rows[limit - 1].id) if len(rows) > limit else None)

@@ -12,6 +12,7 @@ import pytest
 
 from api import serve
 from api.app import ApiSettings
+from api.console import Console
 from tests.api.outbox import Outbox
 from tests.api.seed import County
 
@@ -22,6 +23,12 @@ class Running:
 
     url: str
     server: serve.Server
+
+    @property
+    def console(self) -> Console:
+        """What the application holds together."""
+        found: Console = self.server.config.app.state.console  # type: ignore[union-attr]
+        return found
 
     def client(self, cookie: str = "", *, token: str = "", accept: str = "application/json") -> httpx.Client:
         """A visitor whose unsafe requests come from the page itself."""

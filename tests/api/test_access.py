@@ -78,7 +78,7 @@ def ask(client: httpx.Client, method: str, route: str, code: str, number: int) -
     path = route.replace("{code}", code).replace("{name}", code).replace("{number}", str(number)).replace("{what}", "counts")
     operation = DESCRIBED.get(route, {}).get(method.lower(), {})
     needed = [p["name"] for p in operation.get("parameters", []) if p["in"] == "query" and p["required"]] if operation else QUERY
-    query = {name: QUERY[name] for name in needed} if method == "GET" else {}
+    query: dict[str, Any] = {name: QUERY[name] for name in needed} if method == "GET" else {}
     if route == "/events":
         query = {"topics": f"alert:{number}"}
     elif route in ("/api/v1/figures/{what}", "/api/v1/devices", "/api/v1/reports"):
@@ -94,7 +94,7 @@ def _body(operation: dict[str, Any], code: str) -> Any:
     if "requestBody" not in operation:
         return {}
     example = json.loads(json.dumps(operation["requestBody"]["content"]["application/json"]["example"]))
-    given = {"site": code, "code": code, "region": None, "subject": None, "subject_kind": None, "severity": None}
+    given: dict[str, Any] = {"site": code, "code": code, "region": None, "subject": None, "subject_kind": None, "severity": None}
     given |= {"from_us": now_us(), "to_us": now_us() + HOUR_US, "version": 1, "rule": "left_open", "assignee": "root"}
     return example | {name: value for name, value in given.items() if name in example}
 
@@ -197,7 +197,7 @@ def test_to_each_role_every_route_answers_about_the_foreign_as_about_the_missing
     account = county.account("someone", role, site, area=area)
     token = county.token(account, "read", "act") if role == "platform" else ""
     before = state(town)
-    running.server.config.app.state.console.by_token.per_s = 10_000  # type: ignore[union-attr] - limits are another test's
+    running.console.by_token.per_s = 10_000  # limits are another test's
     with running.client("" if token else county.session(account), token=token) as client:
         for method, path, permission in GUARDED:
             if path == "/signout":
