@@ -6,6 +6,7 @@ change under way; the mapping file is watched in either case.
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 import tomllib
@@ -19,6 +20,8 @@ from smartcare import settings, trying
 
 if TYPE_CHECKING:
     from gateway.setup import Setup
+
+log = logging.getLogger(__name__)
 
 Arguments = argparse.Namespace
 Say = Callable[[str], None]
@@ -81,6 +84,7 @@ def read(a: Arguments) -> "Setup":
     """Read what the gateway is set up with. Raises SetupError."""
     from gateway.codecs.families import codecs
     from gateway.codecs.mapping import BadMapping
+    from gateway.listener import is_on_site
     from gateway.setup import GatewayConfig, Setup, SetupError
 
     given = _file(a.config) if a.config else _given(a)
@@ -100,7 +104,12 @@ def read(a: Arguments) -> "Setup":
             http=given.http,
             status=given.status,
         )
-        return Setup(config=config, codecs=codecs(given.zone, mapping))
+        on_site = is_on_site(given.bus_url)
+        if not on_site:
+            log.warning(
+                "总线不在本地网络，不接收 MQTT 人脸终端 the bus is not of this network: face terminals on it are not heard"
+            )
+        return Setup(config=config, codecs=codecs(given.zone, mapping, on_site=on_site))
     except BadMapping as e:
         raise SetupError(str(e)) from e
 

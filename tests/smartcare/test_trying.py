@@ -1,12 +1,13 @@
 """`smartcare gateway try` and what belongs to it: an installer sees what a message becomes, or what is wrong and where."""
 
+import argparse
 import json
 from pathlib import Path
 
 import pytest
 
 from gateway.addresses import beside
-from smartcare import cli
+from smartcare import cli, gateway_run
 from smartcare.broker import BrokerError, Folder, Kind, State
 from tests import gallery
 
@@ -97,6 +98,23 @@ def test_a_family_of_a_mapping_gets_addresses_and_a_thingsboard_device_keeps_its
         with pytest.raises(SystemExit) as end:
             cli.main(["gateway", "device", *arguments, "--spool", str(spool)])
         assert said in str(end.value.code)
+
+
+def test_a_gateway_whose_bus_is_on_the_internet_hears_no_face_terminal_there_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def heard(bus: str) -> bool:
+        file = tmp_path / "gateway.toml"
+        file.write_text(
+            f'code = "gw-1"\nshard = 3\nspool = "{tmp_path}/gw.db"\nuplink_url = "mqtt://127.0.0.1"\nbus_url = "{bus}"\n'
+        )
+        setup = gateway_run.read(argparse.Namespace(config=file))
+        return any("mqtt/face/#" in codec.topics for codec in setup.codecs)
+
+    assert heard("mqtt://192.168.1.9")
+    assert caplog.text == ""
+    assert not heard("mqtts://mqtt.example.cn:8883")
+    assert "face terminals on it are not heard" in caplog.text
 
 
 def test_a_thingsboard_client_is_let_in_and_ended_in_the_broker_s_own_files(
