@@ -153,7 +153,7 @@ async def swap_device(
         def work(same: psycopg.Connection[Any]) -> str:
             return swap.swap_device(same, gateway, old, new, now_us, new_gateway=new_gateway, device_class=device_class)
 
-        place = await _blocking(conn, work)
+        place = str(await _blocking(conn, work))
         await _may_mount(conn, who, place)  # before COMMIT
         detail = {"gateway": gateway, "old": old, "new": new, "new_gateway": new_gateway or gateway, "place": place}
         await audit.write(conn, who, action="device.swapped", subject=f"site/{place.partition('/')[0]}", detail=detail)
