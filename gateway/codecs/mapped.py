@@ -41,9 +41,14 @@ class Record:
     key: int | None = None
     late: bool = False
 
+    @property
+    def said_us(self) -> int:
+        """The device's own time, even a wrong one: by it a record said twice is known. 0 where there is none."""
+        return max(self.at.raw_us, self.at.t_us if self.at.own else 0)
+
     def event(self, kind: Kind, derived: int, flags: Flag = NO_FLAGS, *, aux: int = 0, a: int = 0, b: int = 0) -> Event:
-        """Make an event; derived: its key where the record has its own time and no number."""
-        key = self.key if self.key is not None else derived if self.at.own else 0
+        """Make an event; derived: its key where the record has no number, 0 for none."""
+        key = derived if self.key is None else self.key
         flags |= (Flag.HAS_KEY if key else NO_FLAGS) | (Flag.LATE if self.late else NO_FLAGS)
         return self.at.event(self.last.device, kind, flags, aux=aux, a=a, b=b, key=key)
 
@@ -129,8 +134,15 @@ def found(rule: mapping.Rule, record: Record) -> list[Event]:
     """Return the events of one rule in one record. Raises Unreadable where something else is there than the mapping says."""
     at, last = record.at, record.last
     match rule:
-        case mapping.CountTotal() | mapping.CountPeriod():
-            return _counted(rule, record)
+        case mapping.CountTotal():
+            return _totalled(rule, record)
+        case mapping.CountPeriod():
+            a, b = (_people(path, record.values) for path in (rule.entered, rule.left))
+            return (
+                []
+                if a is None and b is None
+                else [record.event(Kind.COUNT_PERIOD, record.said_us, aux=rule.line, a=a or 0, b=b or 0)]
+            )
         case mapping.Passage():
             return _passed(rule, record)
         case mapping.Battery():
@@ -141,12 +153,12 @@ def found(rule: mapping.Rule, record: Record) -> list[Event]:
                 return [record.event(Kind.BATTERY, 0, a=percent)]
             return last.on_change(Kind.BATTERY, "battery", percent, at)
         case mapping.Occupancy():
-            people = _number(rule.value, record.values, 2**32 - 1)
-            return [] if people is None else [record.event(Kind.OCCUPANCY, 0, aux=rule.region, a=int(people))]
+            people = _people(rule.value, record.values)
+            return [] if people is None else [record.event(Kind.OCCUPANCY, 0, aux=rule.region, a=people)]
         case mapping.Contact():
             if (state := _state(rule.value, rule.yes, rule.no, record.values)) is None:
                 return []
-            event = record.event(Kind.CONTACT, at.t_us * 2 + state, a=state)
+            event = record.event(Kind.CONTACT, record.said_us and record.said_us * 2 + state, a=state)
             if record.late:  # a state of the past, no edge
                 return [replace(event, flags=event.flags | Flag.REPEAT)]
             return [last.contact(bool(state), at, event.flags & ~at.flags, event.key)]
@@ -168,24 +180,21 @@ def _changed(rule: mapping.Tamper | mapping.Link | mapping.Fault, record: Record
     return record.last.on_change(kind, f"fault{int(code)}" if code else "tamper", state, record.at, aux=int(code))
 
 
-def _counted(rule: mapping.CountTotal | mapping.CountPeriod, record: Record) -> list[Event]:
-    total = isinstance(rule, mapping.CountTotal)
-    most = 2**16 - 1 if isinstance(rule, mapping.CountTotal) and rule.wrap == 16 else 2**32 - 1
-    entered = _number(rule.entered, record.values, most)
-    left = 0 if rule.left is None else _number(rule.left, record.values, most)
-    if total and not record.late and rule.left is not None:  # the other direction may have come in another message
-        for name, value in ((f"in{rule.line}", entered), (f"out{rule.line}", left)):
-            if value is not None:
-                record.last.put(int(value), name)
-        if entered is not None or left is not None:
-            entered, left = record.last.get(f"in{rule.line}"), record.last.get(f"out{rule.line}")
-    if entered is None or left is None:
-        if total or (entered is None and (left is None or rule.left is None)):
-            return []
-        entered, left = entered or 0, left or 0
-    a, b = int(entered), int(left)
-    if not isinstance(rule, mapping.CountTotal):
-        return [record.event(Kind.COUNT_PERIOD, record.at.t_us, aux=rule.line, a=a, b=b)]
+def _totalled(rule: mapping.CountTotal, record: Record) -> list[Event]:
+    paths = {f"in{rule.line}": rule.entered} | ({f"out{rule.line}": rule.left} if rule.left else {})
+    said = {name: _people(path, record.values, 2**rule.wrap - 1) for name, path in paths.items()}
+    if set(said.values()) == {None}:
+        return []
+    if not record.late:  # the other direction may have come in another message
+        for name, value in said.items():
+            if value is None:
+                said[name] = record.last.get(name)
+            else:
+                record.last.put(value, name)
+    a, *rest = said.values()
+    b = rest[0] if rest else 0
+    if a is None or b is None:
+        return []
     flags = (Flag.WRAP16 if rule.wrap == 16 else NO_FLAGS) | (Flag.DAILY if rule.daily else NO_FLAGS)
     return [record.event(Kind.COUNT_TOTAL, 0, flags, aux=rule.line, a=a, b=b)]
 
@@ -200,8 +209,8 @@ def _passed(rule: mapping.Passage, record: Record) -> list[Event]:
         result = Result.ALLOWED
     elif said in rule.refused:
         result = Result.REFUSED
-    at, method = record.at, Method[rule.method.upper()]
-    event = record.event(Kind.PASSAGE, record_key(at.raw_us or at.t_us, who), aux=method, a=result, b=ListRole.UNKNOWN)
+    key, method = record_key(record.said_us, who), Method[rule.method.upper()]
+    event = record.event(Kind.PASSAGE, key, aux=method, a=result, b=ListRole.UNKNOWN)
     if result is Result.STRANGER:
         return [event]
     return [replace(event, person=record.persons.get((record.last.device, who)))]
@@ -259,6 +268,13 @@ def _number(path: mapping.Path, values: object, most: float) -> float | None:
     if not 0 <= number <= most:
         raise Unreadable("bad_field", f"`{path.text}` is a number from 0 to {most}, {came(value)} came that is none")
     return number
+
+
+def _people(path: mapping.Path | None, values: object, most: int = 2**32 - 1) -> int | None:
+    number = None if path is None else _number(path, values, most)
+    if path and number and not number.is_integer():
+        raise Unreadable("bad_field", f"`{path.text}` counts people: a whole number, not a fraction; is it another field?")
+    return None if number is None else int(number)
 
 
 def _state(path: mapping.Path, yes: tuple[Any, ...], no: tuple[Any, ...], values: object) -> int | None:

@@ -158,6 +158,22 @@ def test_a_total_whose_other_direction_came_before_is_completed_from_memory() ->
     assert [(e.kind, e.a, e.b) for e in second.events] == [(Kind.COUNT_TOTAL, 5, 4)]
 
 
+def test_a_record_said_twice_by_a_device_with_a_wrong_clock_has_the_same_key_and_one_without_a_clock_has_none() -> None:
+    wrong = [decode(DESK, b"card=E-17&ok=1&when=20200101080000", received_us=at).events[0] for at in (NOW, NOW + 7)]
+    assert [e.key for e in wrong] == [record_key(1_577_836_800_000_000, "E-17")] * 2
+    assert all(e.flags == Flag.TIME_IMPLAUSIBLE | Flag.HAS_KEY for e in wrong)
+    for said in (b"card=E-17&ok=1", b"card=E-17&ok=1&when=soon"):
+        (event,) = decode(DESK, said).events
+        assert (event.key, event.flags) == (0, Flag.TIME_IMPLAUSIBLE)
+
+
+def test_of_a_period_one_direction_may_be_missing_and_of_totals_both() -> None:
+    one = decode(GATE, {"id": 7, "readings": [{"at": 1789999995.25, "span": [2]}]}).events
+    assert [(e.kind, e.a, e.b) for e in one] == [(Kind.COUNT_PERIOD, 2, 0)]
+    none = decode(GATE, {"id": 7, "readings": [{"at": 1789999995.25, "sum": {}}]}, {"gate/7#in1": 5, "gate/7#out1": 4}).events
+    assert [e.kind for e in none] == [Kind.ALIVE]
+
+
 @pytest.mark.parametrize(
     ("ts", "t_us", "raw_us", "flags"),
     [
@@ -172,7 +188,7 @@ def test_a_total_whose_other_direction_came_before_is_completed_from_memory() ->
     ],
 )
 def test_a_time_in_milliseconds_is_believed_where_it_is_plausible(ts: object, t_us: int, raw_us: int, flags: Flag) -> None:
-    (found,) = decode(DOOR, {"ts": ts, "batt": 0.5}).events
+    (found,) = decode(DOOR, {"ts": ts, "batt": 0.5}).events  # a battery has no key: it is told on change only
     assert (found.t_us, found.raw_us, found.flags) == (t_us, raw_us, flags)
 
 
@@ -199,6 +215,7 @@ def test_a_record_that_was_kept_is_late_and_no_edge() -> None:
         ),
         (DOOR, {"batt": 87}, "bad_field", "`batt` is a number from 0 to 1, a number came that is none"),
         (GATE, {"id": 7, "readings": [{"sum": {"enter": 70000}}]}, "bad_field", "`sum.enter` is a number from 0 to 65535"),
+        (GATE, {"id": 7, "readings": [{"here": 2.5}]}, "bad_field", "`here` counts people: a whole number"),
         (GATE, {"id": 7, "readings": {}}, "bad_field", "`records` is a list of at most 1000, an object came"),
         (GATE, {"readings": []}, "bad_identity", "at most"),
         (DOOR, b"{", "bad_json", "1 bytes"),
