@@ -112,6 +112,9 @@ PAGES = (
     "/sites/east/check-in",
     "/devices",
     "/alerts?site=east&show=active",
+    "/accounts",
+    "/audit",
+    "/password",
 )
 
 
