@@ -252,7 +252,7 @@ def check(raw: dict[str, Any]) -> tuple[Declaration, list[RowError]]:
             try:
                 good[table].append((number, model.model_validate(row)))
             except ValidationError as e:
-                errors += _row_errors(table, number, e)
+                errors += row_errors(table, number, e)
                 refused |= _keys(row)
     return Declaration(**good, refused=frozenset(refused)), errors
 
@@ -264,7 +264,8 @@ def _keys(row: object) -> set[str]:
     return {code, f"{row.get('site')}/{code}", f"{row.get('gateway')} {row.get('identity')}"}
 
 
-def _row_errors(table: str, row: int, error: ValidationError) -> Iterable[RowError]:
+def row_errors(table: str, row: int, error: ValidationError) -> Iterable[RowError]:
+    """Yield the faults of one row in the words of the register."""
     for fault in error.errors(include_url=False):
         where = ".".join(str(part) for part in fault["loc"]) or "row"
         came = "nothing" if fault["type"] == "missing" else shown(fault["input"])

@@ -211,6 +211,38 @@ def test_checking_in_by_card_by_tap_and_anonymously(home: House) -> None:
     assert home.east.post("/sites/east/check-in", data={"person": str(person)}).status_code == 404
 
 
+def test_a_file_of_people_is_checked_imported_and_changes_nothing_the_second_time(home: House) -> None:
+    head = "site,ref,role,name,version,channel,guardian,attendance,recognition,absence"
+
+    def send(*lines: str, dry: str = "0") -> httpx.Response:
+        file = "\r\n".join((head, *lines)).encode()
+        return home.east.post("/people/import", data={"dry": dry}, files={"file": ("people.csv", file, "text/csv")})
+
+    first, second = "east,F-1,resident,汪阿婆,2026-1,paper,汪强,是,否,是", "east,F-2,staff,小李,2026-1,counter,,yes,,"
+    assert "新增 2 人" in send(first, second, dry="1").text
+    assert rows(home, "SELECT 1 FROM person WHERE ref LIKE 'F-%%'") == []
+    assert "新增 2 人" in send(first, second).text
+    assert "2 人不变" in send(first, second).text
+    assert "更改 1 人" in send(first.replace("否", "是"), second).text
+    [(person,)] = rows(home, "SELECT id FROM person WHERE ref = 'F-1'")
+    assert "汪阿婆" in home.east.post(f"/people/{person}/name", data={}).text
+    assert {p for (p,) in rows(home, "SELECT purpose FROM consent WHERE person = %s", person)} == {
+        "attendance",
+        "recognition",
+        "absence",
+    }
+    wrong = send(
+        first, first, "west,F-3,resident,x,1,paper,,是,,", "east,F-4,king,x,1,paper,,maybe,,", "east,F-5,staff,x,1,paper,,否,,"
+    )
+    assert wrong.status_code == 422
+    found = set(re.findall(r'<th scope="row">(.*?)</th><td[^>]*>(.*?)</td>', wrong.text))
+    assert {
+        (f"人员 第 {n} 行", f)
+        for n, f in ((1, "ref"), (2, "ref"), (3, "site"), (4, "role"), (4, "attendance"), (5, "attendance"))
+    } <= found
+    assert rows(home, "SELECT 1 FROM person WHERE ref IN ('F-3', 'F-4', 'F-5')") == []
+
+
 def test_two_at_a_site_cannot_have_the_same_card(home: House) -> None:
     enter(home.east, ref="DOUBLE")
     fields = {

@@ -3,12 +3,14 @@
 import io
 import json
 import zipfile
+from collections.abc import Sequence
 
 from fastapi import APIRouter, Request
 from psycopg.rows import DictRow
+from starlette.datastructures import UploadFile
 from starlette.responses import RedirectResponse, Response
 
-from api import daybook, people, reading
+from api import daybook, people, people_import, reading
 from api.access import People
 from api.accounts import Principal
 from api.console import console
@@ -19,6 +21,9 @@ from api.web import people_views
 from api.web.forms import form, whole
 from api.web.page import say_for, show
 from gateway.clock import DAY_US, now_us
+from ingest import spreadsheets
+from ingest.declaration import RegisterError, RowError
+from ingest.register import Counts
 
 router = APIRouter(include_in_schema=False)
 
@@ -38,7 +43,37 @@ async def with_names(request: Request, who: People) -> Response:
     )
 
 
-async def _index(request: Request, who: Principal, *, site: str, role: str, after: int, named: bool = False) -> Response:
+@router.post("/people/import")
+async def import_file(request: Request, who: People) -> Response:
+    """Take a workbook with a sheet `people`, or people.csv: say what is wrong with which row, or what was written."""
+    async with request.form(max_files=1, max_fields=4) as fields:
+        file, dry = fields.get("file"), fields.get("dry") == "1"
+        if not isinstance(file, UploadFile) or not file.filename:
+            raise BadRequest("choose a file first")
+        name, data = file.filename, await file.read()
+    state = console(request)
+    try:
+        rows = spreadsheets.read(name, data, (people_import.TABLE,)).get(people_import.TABLE, [])
+        async with state.scoped(who) as conn:
+            counts = await people_import.load(conn, who, state.sealer, rows, now_us(), dry_run=dry)
+    except RegisterError as refused:
+        return await _index(request, who, errors=refused.errors, status=422)
+    return await _index(request, who, counts=counts, dry=dry)
+
+
+async def _index(
+    request: Request,
+    who: Principal,
+    *,
+    site: str = "",
+    role: str = "",
+    after: int = 0,
+    named: bool = False,
+    status: int = 200,
+    errors: Sequence[RowError] = (),
+    counts: Counts | None = None,
+    dry: bool = False,
+) -> Response:
     state, say = console(request), say_for(request)
     if not 0 <= after < 2**31:
         raise BadRequest("after is a person's number")
@@ -63,6 +98,10 @@ async def _index(request: Request, who: Principal, *, site: str, role: str, afte
         role=role,
         after=after,
         older=shown[-1]["id"] if len(rows) > people.PAGE else None,
+        status=status,
+        errors=errors,
+        counts=counts,
+        dry=dry,
     )
 
 
