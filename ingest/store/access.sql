@@ -41,16 +41,15 @@ CREATE OR REPLACE FUNCTION seen_sites() RETURNS SETOF integer LANGUAGE sql STABL
 $$;
 CREATE OR REPLACE FUNCTION seen_places() RETURNS SETOF integer LANGUAGE sql STABLE
     SECURITY DEFINER SET search_path = public, pg_temp AS $$
-    SELECT p.id FROM place p WHERE p.site IN (SELECT seen_sites())
+    SELECT p.id FROM place p WHERE p.site = ANY (ARRAY(SELECT seen_sites()))  -- arrays: by index, however many places there are
 $$;
 CREATE OR REPLACE FUNCTION seen_devices() RETURNS SETOF integer LANGUAGE sql STABLE
     SECURITY DEFINER SET search_path = public, pg_temp AS $$
-    SELECT DISTINCT m.device FROM place p JOIN mounting m ON m.place = p.id WHERE p.site IN (SELECT seen_sites())
+    SELECT DISTINCT m.device FROM mounting m WHERE m.place = ANY (ARRAY(SELECT seen_places()))
 $$;
 CREATE OR REPLACE FUNCTION seen_gateways() RETURNS SETOF integer LANGUAGE sql STABLE
     SECURITY DEFINER SET search_path = public, pg_temp AS $$
-    SELECT DISTINCT d.gateway FROM place p JOIN mounting m ON m.place = p.id JOIN device d ON d.id = m.device
-    WHERE p.site IN (SELECT seen_sites())
+    SELECT DISTINCT d.gateway FROM device d WHERE d.id = ANY (ARRAY(SELECT seen_devices()))
 $$;
 CREATE OR REPLACE FUNCTION is_mounted(device integer) RETURNS boolean LANGUAGE sql STABLE
     SECURITY DEFINER SET search_path = public, pg_temp AS $$
