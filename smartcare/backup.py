@@ -44,7 +44,7 @@ def backup(database_url: str, file: Path, say: Say) -> int:
     unfinished = file.with_name(f".{file.name}.unfinished")
     try:
         os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
-        _run([program, "--format=custom", "--verbose", f"--file={unfinished}"], database_url, say)
+        _run([program, "--format=custom", "--enable-row-security", "--verbose", f"--file={unfinished}"], database_url, say)
         with unfinished.open("rb") as f:
             os.fsync(f.fileno())
         unfinished.rename(file)

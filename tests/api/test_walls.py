@@ -5,6 +5,7 @@ One decision: every table has one row of the east and one of the west, so that w
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,6 +15,7 @@ from api.accounts import WHOLE, Part
 from api.scope import make_pool, within
 from gateway.clock import now_us
 from ingest.store.schema import API_ROLE, migrate
+from smartcare.backup import backup
 from smartcare.embedded import postgres
 from tests.api.seed import County
 
@@ -394,3 +396,25 @@ async def test_a_connection_that_comes_back_to_the_pool_forgets_whose_it_was(cou
             assert (await (await conn.execute(said)).fetchone()) == ("", "", county.info.user)
         async with within(pool, WHOLE) as conn:
             assert (await (await conn.execute("SELECT count(*) FROM site")).fetchone()) == (2,)
+
+
+def test_an_owner_who_is_no_superuser_brings_the_schema_sees_everything_and_dumps_it(
+    postgres_server: postgres.Server, tmp_path: Path
+) -> None:
+    with psycopg.connect(postgres_server.dsn("postgres"), autocommit=True) as server:
+        server.execute("CREATE ROLE county LOGIN CREATEROLE PASSWORD 'county'")
+        server.execute("GRANT smartcare_api TO county WITH ADMIN OPTION")
+        server.execute("CREATE DATABASE owned OWNER county")
+        try:
+            dsn = f"postgresql://county:county@127.0.0.1:{postgres_server.port}/owned"
+            with psycopg.connect(dsn, autocommit=True) as conn:
+                migrate(conn, now_us())
+                _fill(conn)
+                assert seen(conn, "site") == seen(conn, "seen_event") == 2
+                with conn.transaction(force_rollback=True):
+                    assert faults(conn, "alert") == faults(conn, "seen_passage") == []
+            assert backup(dsn, tmp_path / "dump", lambda line: None) > 0
+        finally:
+            server.execute("DROP DATABASE owned WITH (FORCE)")
+            server.execute("DROP OWNED BY county CASCADE")
+            server.execute("DROP ROLE county")
