@@ -7,6 +7,7 @@ leaves nothing behind. No pid files are trusted, only what /proc says.
 import contextlib
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+PORTS = range(20_000, 32_000)
 
 
 class ServerError(Exception):
@@ -23,11 +25,15 @@ class ServerError(Exception):
 
 
 def free_port() -> int:
-    """Return a TCP port on loopback that was free a moment ago."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-        return port
+    """Return a TCP port on loopback that was free a moment ago.
+
+    Not one of those that the system gives to outgoing connections: one of them would take it before the server does.
+    """
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 def die_with_parent(sig: signal.Signals) -> None:
