@@ -69,11 +69,13 @@ async def load(
 
 
 async def _put(conn: Connection, who: Principal, sealer: Sealer, site: int, line: PersonLine, now_us: int) -> str:
-    said = {"version": line.version, "channel": line.channel, "guardian": line.guardian, "now_us": now_us}
+    said = {"version": line.version, "channel": line.channel, "guardian": line.guardian}
     purposes = [p for p in PURPOSES if getattr(line, p)]
     person = await people.by_ref(conn, site, line.ref)
     if person is None:
-        await people.add(conn, who, sealer, site, role=line.role, name=line.name, ref=line.ref, purposes=purposes, **said)
+        await people.add(
+            conn, who, sealer, site, role=line.role, name=line.name, ref=line.ref, purposes=purposes, now_us=now_us, **said
+        )
         return "created"
     row = await people.found(conn, who, person)
     changed = row["role"] != line.role or await people.present_name(conn, sealer, person) != line.name
@@ -81,13 +83,14 @@ async def _put(conn: Connection, who: Principal, sealer: Sealer, site: int, line
         await people.change(conn, who, sealer, person, role=line.role, ref=line.ref, name=line.name, now_us=now_us)
     for purpose in purposes:
         if purpose not in row["purposes"]:
-            await people.consent(conn, who, sealer, person, purpose, **said)
+            await people.consent(conn, who, sealer, person, purpose, now_us=now_us, **said)
             changed = True
     return "changed" if changed else "unchanged"
 
 
 def _read(raw: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[int, PersonLine]], list[RowError]]:
-    lines, errors = [], []
+    lines: list[tuple[int, PersonLine]] = []
+    errors: list[RowError] = []
     for number, row in enumerate(raw, 1):
         try:
             line = PersonLine.model_validate(row)
