@@ -59,6 +59,7 @@ def empty(dsn: str) -> None:
         tables = [t for (t,) in conn.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'") if t not in kept]
         conn.execute("SET session_replication_role = replica")  # what is append-only is emptied too
         conn.execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY CASCADE")
+        conn.execute("SET session_replication_role = origin")  # all connections are one session there
         conn.execute("INSERT INTO shard (id) SELECT generate_series(0, 63)")
         conn.execute("INSERT INTO register_version DEFAULT VALUES")
         conn.execute("INSERT INTO audit_head (id, hash) VALUES (0, '')")
