@@ -17,8 +17,10 @@ from pathlib import Path
 import yaml
 
 from firmware_sim.backfill import BrokerGone, backfill, to_broker, to_file
+from firmware_sim.families import build_families
 from firmware_sim.fleet import SIZES, build_fleet, write_register
 from firmware_sim.people import local_day
+from firmware_sim.posts import read_addresses
 from firmware_sim.run import run
 from firmware_sim.scenario import BadScenario, Scenario, build, load, names
 from firmware_sim.town import ZONE, Town, build_town
@@ -42,7 +44,14 @@ def main() -> int:
     try:
         scenario = _scenario(a)
         if a.register:
-            _write_register(scenario.town if scenario else build_fleet(a.fleet or "town", a.seed, a.sites), a.register)
+            _write_register(
+                scenario.town
+                if scenario
+                else build_families(a.seed)
+                if a.families
+                else build_fleet(a.fleet or "town", a.seed, a.sites),
+                a.register,
+            )
         if scenario and a.truth:
             write(a.truth, scenario.plot.truths)
         if a.out or a.bus:
@@ -65,6 +74,9 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--ledger", type=Path, help="write every observation here, fsynced, before it is published")
     parser.add_argument("--rate", type=float, help="observations a second instead of people's habits")
     parser.add_argument("--count", type=int, help="with --rate: stop after so many, once everything is acknowledged")
+    parser.add_argument("--families", action="store_true", help="a site for each family of devices instead of a town")
+    parser.add_argument("--http", metavar="URL", help="http://host:port of the gateway that devices post to; with --addresses")
+    parser.add_argument("--addresses", type=Path, metavar="FILE", help="that gateway's <spool>.devices.json")
     story = parser.add_argument_group("情景与历史 scenarios and history")
     story.add_argument("--scenario", metavar="NAME", help=f"one of {', '.join(names())}")
     story.add_argument("--fleet", choices=list(SIZES), help="a generated fleet instead; with --days, its ordinary history")
@@ -103,9 +115,13 @@ def _play(a: argparse.Namespace, scenario: Scenario | None) -> str:
         return str(asyncio.run(run(scenario.town, a.bus, script=scenario.plot, backlog_us=today_us, ledger=a.ledger)))
     if a.town:
         town = Town(seed=a.seed, document=yaml.safe_load(a.town.read_text(encoding="utf-8")))
+    elif a.families:
+        town = build_families(a.seed)
     else:
         town = build_town(a.seed, a.sites or 8, now_us())
-    return str(asyncio.run(run(town, a.bus, backlog_us=a.backlog, ledger=a.ledger, rate=a.rate, count=a.count)))
+    posts = read_addresses(a.addresses, a.http) if a.http and a.addresses else {}
+    work = run(town, a.bus, backlog_us=a.backlog, ledger=a.ledger, rate=a.rate, count=a.count, posts=posts)
+    return str(asyncio.run(work))
 
 
 def _write_register(town: Town, path: Path) -> None:

@@ -12,13 +12,19 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """A message to publish; `observation` is a line of the ledger, None where the message observes nothing."""
+    """A message to publish; `observation` is a line of the ledger, None where the message observes nothing.
+
+    content_type: not "" where it is an HTTP post; topic is then what follows the device's address. receipt: what the device is
+    told once that post was answered with 200.
+    """
 
     topic: str
     payload: bytes
     qos: int = 0
     retain: bool = False
     observation: Mapping[str, object] | None = None
+    content_type: str = ""
+    receipt: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,9 @@ _JPEG = bytes.fromhex("ffd8ffe000104a46494600010101004800480000ffdb004300") + by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Record:
+class Record:
+    """Somebody whom a terminal saw, until the record is acknowledged."""
+
     t_us: int
     number: int
     local_id: str  # "": a snap of a stranger
@@ -39,7 +41,7 @@ class FaceTerminal:
         self._number, self._seed, self._zone, self._qos = number, seed, ZoneInfo(zone), qos
         self._heartbeat_us = heartbeat_us
         self._records = self._snaps = first
-        self._waiting: deque[_Record] = deque()
+        self._waiting: deque[Record] = deque()
         self._up = False
         self._pushed_us = self._greeted_us = 0
         self._pushed_before = False
@@ -121,7 +123,7 @@ class FaceTerminal:
         else:
             self._snaps += 1
         number = self._records if face.local_id else self._snaps
-        self._waiting.append(_Record(t_us=t_us, number=number, local_id=face.local_id, refused=face.refused))
+        self._waiting.append(Record(t_us=t_us, number=number, local_id=face.local_id, refused=face.refused))
 
     def _told(self, payload: bytes) -> bool:
         try:
@@ -146,7 +148,7 @@ class FaceTerminal:
         info |= {"username": "admin", "ip": "192.0.2.61", "facesname": f"terminal-{self._number}"}
         return self._say("mqtt/face/basic", "Online", info)
 
-    def _push(self, now_us: int, record: _Record) -> Output:
+    def _push(self, now_us: int, record: Record) -> Output:
         snap = not record.local_id
         info: dict[str, object] = {"facesluiceId": self._number, "time": self._local(record.t_us), "isNoMask": "1", "PushType": 0}
         if snap:
@@ -169,7 +171,7 @@ class FaceTerminal:
         kind, topic = ("StrSnapPush", "Snap") if snap else ("RecPush", "Rec")
         return self._say(f"mqtt/face/{self._number}/{topic}", kind, info, None if self._pushed_before else observation)
 
-    def _picture(self, record: _Record) -> str:
+    def _picture(self, record: Record) -> str:
         rng = Random(f"{self._seed}/{self._number}/{record.local_id and 'rec'}/{record.number}")  # noqa: S311 - repeatable
         return "data:image/jpeg;base64," + base64.b64encode(_JPEG + rng.randbytes(1500) + b"\xff\xd9").decode()
 

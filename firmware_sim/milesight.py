@@ -20,7 +20,7 @@ APPLICATION = "7c0a5f0e-5d5e-4f4a-9f0e-3a1d6a2b9c41"
 class MilesightCounter:
     """A counter with one line. report_us: reporting interval in microseconds, None only when told to `Report`."""
 
-    link = "lora"
+    link: str = "lora"
 
     def __init__(self, eui: str, rng: Random, session: int, *, qos: int = 0, report_us: int | None = None) -> None:
         self.identity = f"lora/{eui}"
@@ -85,32 +85,33 @@ class MilesightCounter:
             "key": (self._address << 31) | frame,
             "t_us": now_us,
         }
-        return Output(
-            topic=f"application/{APPLICATION}/device/{self._eui}/event/up",
-            payload=json.dumps(self._envelope(now_us, frame, data), separators=(",", ":")).encode(),
-            qos=self._qos,
-            observation=observation,
-        )
+        topic, envelope = uplink(self._eui, "VS133", self._address, frame, data, now_us, self._rng)
+        payload = json.dumps(envelope, separators=(",", ":")).encode()
+        return Output(topic=topic, payload=payload, qos=self._qos, observation=observation)
 
-    def _envelope(self, now_us: int, frame: int, data: bytes) -> dict[str, object]:
-        when = datetime.fromtimestamp(now_us // 1_000_000, UTC)
-        return {
-            "deduplicationId": str(uuid.UUID(int=self._rng.getrandbits(128), version=4)),
-            "time": f"{when:%Y-%m-%dT%H:%M:%S}.{now_us % 1_000_000:06d}{self._rng.randrange(1000):03d}+00:00",
-            "deviceInfo": {
-                "applicationId": APPLICATION,
-                "applicationName": "elder-care",
-                "deviceProfileName": "Milesight VS133",
-                "deviceName": f"counter-{self._eui[-4:]}",
-                "devEui": self._eui,
-                "tags": {"model": "VS133"},
-            },
-            "devAddr": f"{self._address:08x}",
-            "adr": True,
-            "dr": 5,
-            "fCnt": frame,
-            "fPort": 85,
-            "confirmed": False,
-            "data": base64.b64encode(data).decode(),
-            "rxInfo": [{"gatewayId": "0016c001f1a2b3c4", "rssi": self._rng.randint(-110, -60), "snr": 8.5}],
-        }
+
+def uplink(
+    eui: str, model: str, address: int, frame: int, data: bytes, now_us: int, rng: Random
+) -> tuple[str, dict[str, object]]:
+    """Return topic and message in which ChirpStack v4 hands on what a Milesight device has sent."""
+    when = datetime.fromtimestamp(now_us // 1_000_000, UTC)
+    return f"application/{APPLICATION}/device/{eui}/event/up", {
+        "deduplicationId": str(uuid.UUID(int=rng.getrandbits(128), version=4)),
+        "time": f"{when:%Y-%m-%dT%H:%M:%S}.{now_us % 1_000_000:06d}{rng.randrange(1000):03d}+00:00",
+        "deviceInfo": {
+            "applicationId": APPLICATION,
+            "applicationName": "elder-care",
+            "deviceProfileName": f"Milesight {model}",
+            "deviceName": f"{'counter' if model == 'VS133' else 'door'}-{eui[-4:]}",
+            "devEui": eui,
+            "tags": {"model": model},
+        },
+        "devAddr": f"{address:08x}",
+        "adr": True,
+        "dr": 5,
+        "fCnt": frame,
+        "fPort": 85,
+        "confirmed": False,
+        "data": base64.b64encode(data).decode(),
+        "rxInfo": [{"gatewayId": "0016c001f1a2b3c4", "rssi": rng.randint(-110, -60), "snr": 8.5}],
+    }

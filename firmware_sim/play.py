@@ -15,9 +15,11 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from firmware_sim.device import Connected, Device, Face, Hold, Input, Output, Pass, Report, Toggle, Told
+from firmware_sim.doors import Ha03Door, Ws301Door
 from firmware_sim.face import FaceTerminal
 from firmware_sim.habits import Visit, last_closing, visits
 from firmware_sim.milesight import MilesightCounter
+from firmware_sim.posting import HikCounter, MilesightPushCounter, PostingTerminal
 from firmware_sim.town import ZONE, Site, Town, secret
 from firmware_sim.zigbee import Bridge, Zigbee2MqttDoor
 from gateway.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US
@@ -124,9 +126,14 @@ class Play:
             self._push(start_us, terminal, Connected(up=True))
 
     @property
-    def terminals(self) -> list[FaceTerminal]:
-        """Return the face terminals."""
+    def faces(self) -> list[FaceTerminal]:
+        """Return the terminals."""
         return [device for device in self.devices if isinstance(device, FaceTerminal)]
+
+    @property
+    def terminals(self) -> list[FaceTerminal]:
+        """Return the terminals that have a connection of their own to the bus."""
+        return [device for device in self.faces if not isinstance(device, PostingTerminal)]
 
     def advance(self, now_us: int) -> list[Said]:
         """Let everything happen until `now_us`; returns what was said since `from_us`, in order."""
@@ -147,7 +154,7 @@ class Play:
         for i, door in enumerate(doors):
             door.repeat_us = LIVE_REPEAT_US
             self._push(now_us + i * LIVE_REPEAT_US // len(doors), door, None)
-        for terminal in self.terminals:
+        for terminal in self.faces:
             terminal.forget_before(self.from_us)
 
     def tell(self, link: str, what: Connected | Told, now_us: int) -> list[Said]:
@@ -227,11 +234,23 @@ def _midnight(at_us: int) -> int:
 
 def _devices(town: Town, site: Site, start_us: int, qos: int, pace: Pace) -> Iterator[Device]:
     day = start_us // DAY_US
-    for identity in site.devices:
+    for identity, device_class in zip(site.devices, site.classes, strict=True):
         family, name = identity.split("/", 1)
         rng = Random(f"{town.seed}/{identity}/{day}")  # noqa: S311 - repeatable by intention
         if family == "z2m":
             yield Zigbee2MqttDoor(name, rng, qos=qos, repeat_us=pace.door_us)
+        elif family == "ha03":
+            yield Ha03Door(name, rng, zone=site.zone, repeat_us=pace.door_us)
+        elif family == "milesight":
+            yield MilesightPushCounter(name, rng, zone=site.zone, report_us=pace.counter_us)
+        elif family == "hikcount":
+            yield HikCounter(name, rng, zone=site.zone, report_us=pace.counter_us)
+        elif family in ("hikaccess", "dahua", "zk") or identity in site.posting:
+            first, pulse = day * 100_000, pace.terminal_us
+            yield PostingTerminal(family, name, town.seed, zone=site.zone, first=first, heartbeat_us=pulse)
+        elif family == "lora" and device_class == "lora_contact":
+            session = int(secret(town.seed, identity, start_us)[:8], 16)
+            yield Ws301Door(name, rng, session, qos=qos, repeat_us=pace.door_us)
         elif family == "lora":
             session = int(secret(town.seed, identity, start_us)[:8], 16)
             yield MilesightCounter(name, rng, session, qos=qos, report_us=pace.counter_us)

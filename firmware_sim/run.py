@@ -5,7 +5,7 @@ QoS 1, and terminals push until they are acknowledged, so that what is missing a
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from firmware_sim.bus import Bus
 from firmware_sim.face import FaceTerminal
 from firmware_sim.ledger import Ledger
 from firmware_sim.play import Demonstration, Play, Said, Script
+from firmware_sim.posts import Poster
 from firmware_sim.town import Town
 from firmware_sim.zigbee import BRIDGE_OFFLINE, BRIDGE_ONLINE
 from gateway.clock import SECOND_US, now_us
@@ -47,37 +48,43 @@ async def run(
     rate: float | None = None,
     count: int | None = None,
     stop_after_s: float | None = None,
+    posts: Mapping[str, str] | None = None,
 ) -> Summary:
     """Simulate `town` on the bus at `bus_url` (mqtt://user:password@host:port).
 
     script: what happens, if not the demonstration. Without `rate`: publish the past `backlog_us`, then go on for
     `stop_after_s` seconds or until cancelled. With `rate`: that many observations a second, `count` in all, then wait until
-    broker and terminals have everything acknowledged.
+    broker and terminals have everything acknowledged. posts: identity → URL, of the devices that post.
     """
     started = now_us()
     if script is None and rate is None:
         script = Demonstration(town, started)
     play = Play(town, script, from_us=started - backlog_us, qos=1 if ledger else 0)
     with Ledger(ledger) if ledger else nullcontext() as book:
-        stage = _Stage(play, Bus(bus_url), book)
-        try:
-            past = await stage.connect()
-            if rate is not None:
-                await stage.drill(past, rate, count)
-                await stage.drain()
-            else:
-                await stage.live(past, stop_after_s)
-        finally:
-            await stage.close()
+        bus = Bus(bus_url)
+        poster = Poster(posts or {}, bus.heard)
+        stage = _Stage(play, bus, poster, book)
+        async with asyncio.TaskGroup() as tasks:
+            posting = tasks.create_task(poster.run(), name="sim.posts")
+            try:
+                past = await stage.connect()
+                if rate is not None:
+                    await stage.drill(past, rate, count)
+                    await stage.drain()
+                else:
+                    await stage.live(past, stop_after_s)
+            finally:
+                await stage.close()
+                posting.cancel()
     return Summary(messages=stage.messages, observations=stage.observations)
 
 
 class _Stage:
     """Play, bus and ledger together."""
 
-    def __init__(self, play: Play, bus: Bus, ledger: Ledger | None) -> None:
+    def __init__(self, play: Play, bus: Bus, poster: Poster, ledger: Ledger | None) -> None:
         self.messages = self.observations = 0
-        self._play, self._bus, self._ledger = play, bus, ledger
+        self._play, self._bus, self._poster, self._ledger = play, bus, poster, ledger
 
     async def connect(self) -> list[Said]:
         """Bring all connections up and give a gateway the time to greet the terminals; returns the past, unsaid."""
@@ -120,7 +127,7 @@ class _Stage:
 
     async def drain(self) -> None:
         """Wait until nothing is left that the broker or a gateway has not acknowledged."""
-        while self._bus.unacknowledged or any(t.waiting for t in self._play.terminals):
+        while self._bus.unacknowledged or any(t.waiting for t in self._play.faces):
             self._publish(self._play.advance(now_us()))
             await self._hear(now_us() + LONGEST_WAIT_US)
 
@@ -161,4 +168,7 @@ class _Stage:
         self.messages += len(said)
         self.observations += len(observed)
         for one in said:
-            self._bus.publish(one.device.link, one.output)
+            if one.output.content_type:
+                self._poster.post(one.device.identity, one.output)
+            else:
+                self._bus.publish(one.device.link, one.output)

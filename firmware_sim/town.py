@@ -38,8 +38,8 @@ class Site:
     """A site as its devices see it.
 
     hours: weekday → windows of local time. days: date → "holiday" or "workday" (调休), where it is not as its weekday says.
-    places: those that `devices` are mounted at. persons: local ids its terminal
-    knows, and their tokens. gateway: of its devices, "" where it has none.
+    places: those that `devices` are mounted at. classes: of the devices. posting: those that post though their family need not.
+    persons: local ids its terminal knows, and their tokens. gateway: of its devices, "" where it has none.
     """
 
     code: str
@@ -51,6 +51,8 @@ class Site:
     days: Mapping[str, str]
     devices: tuple[str, ...]
     places: tuple[str, ...]
+    classes: tuple[str, ...]
+    posting: frozenset[str]
     persons: tuple[str, ...]
     tokens: tuple[str, ...]
     held_open: bool = False
@@ -64,6 +66,8 @@ class Town:
     document: Mapping[str, Any]
     days: Mapping[str, str] = field(default_factory=dict)
     """Date → "holiday" or "workday", where it is not as its weekday says."""
+    posting: frozenset[str] = frozenset()
+    """Identities of devices that post over HTTP."""
     held_open: str | None = None
     """Code of the site whose door is held open past closing."""
 
@@ -96,6 +100,8 @@ class Town:
             days=self.days,
             devices=tuple(d["identity"] for d in mounted),
             places=tuple(d["place"] for d in mounted),
+            classes=tuple(d["class"] for d in mounted),
+            posting=self.posting,
             persons=tuple(local_id for local_id, _ in persons),
             tokens=tuple(token for _, token in persons),
             held_open=row["code"] == self.held_open,

@@ -33,7 +33,7 @@ class Bridge:
 class Zigbee2MqttDoor:
     """A door contact. repeat_us: how often the bridge repeats the cached state, None never."""
 
-    link = "z2m"
+    link: str = "z2m"
 
     def __init__(self, name: str, rng: Random, *, qos: int = 0, last_seen: bool = True, repeat_us: int | None = None) -> None:
         self.identity = f"z2m/{name}"

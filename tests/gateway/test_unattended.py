@@ -254,19 +254,18 @@ async def test_a_gateway_goes_over_to_the_credentials_that_the_backend_sends(bro
     given = broker.credentials.rotate(CODE)
     broker.stop()
     broker.start()  # it knows both by now
-    async with device_of(broker) as device, backend_of(broker) as backend:
-        async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(service.run(config, [Bell()]))
-            await backend.ready()
-            assert backend.heartbeats[-1].user == CODE
-            await device.ring(1)
-            await backend.say(Renewal(user="nobody", secret="wrong"))  # which the broker does not let in: back to the first
-            while backend.heartbeats[-1].user != given.user:  # said again, as to one that may be away
-                await backend.say(Renewal(user=given.user, secret=given.secret))
-                await asyncio.sleep(0.3)
-            await device.ring(2)
-            await backend.until(lambda: [a for a, _ in backend.events] == [1, 2])
-            task.cancel()
+    async with device_of(broker) as device, backend_of(broker) as backend, asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(service.run(config, [Bell()]))
+        await backend.ready()
+        assert backend.heartbeats[-1].user == CODE
+        await device.ring(1)
+        await backend.say(Renewal(user="nobody", secret="wrong"))  # which the broker does not let in: back to the first
+        while backend.heartbeats[-1].user != given.user:  # said again, as to one that may be away
+            await backend.say(Renewal(user=given.user, secret=given.secret))
+            await asyncio.sleep(0.3)
+        await device.ring(2)
+        await backend.until(lambda: [a for a, _ in backend.events] == [1, 2])
+        task.cancel()
     kept = Credentials(config.uplink_url, config.spool.with_suffix(".uplink.json"))
     assert kept.present() == (given.user, given.secret)
     assert config.spool.with_suffix(".uplink.json").stat().st_mode & 0o777 == 0o600
