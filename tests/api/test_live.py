@@ -237,3 +237,30 @@ def test_a_session_cannot_hold_more_than_twenty_streams(running: Running, admin:
         hub.open(b"someone", WHOLE)
     with events(admin, "alerts") as stream:
         stream.until_caught_up()
+
+
+def test_a_part_of_several_sites_hears_of_each_of_them_and_of_no_other(running: Running, town: Town) -> None:
+    county = town.county
+    elsewhere = county.region("西岭街道", "Xiling")
+    third = county.site("third", "北塘睦邻点", "Beitang point", elsewhere)
+    supervisor = county.session(county.account("supervisor", "town", area="999001001"))
+    with running.client(supervisor) as client:
+        missed = county.alert(town.west)  # before any stream of this part is open
+        with events(client, "alerts", running.console.hub.position()) as stream:
+            stream.fragment("alerts", f'id="alert-{missed}"')
+            foreign, own = county.alert(third), county.alert(town.east)
+            assert f'id="alert-{foreign}"' not in stream.fragment("alerts", f'id="alert-{own}"')
+        assert client.get("/events", params={"topics": f"site:{third}"}).status_code == 404
+
+
+def test_an_installer_is_not_told_live_of_single_persons(running: Running, town: Town) -> None:
+    county = town.county
+    with running.client(county.session(county.account("fitter", "installer", town.east))) as client:
+        with events(client, f"alerts pending:{town.east}") as stream:
+            stream.until_caught_up()
+            about = county.alert(town.east, "resident_absent")
+            county.conn.execute("UPDATE alert SET subject_kind = 'person' WHERE id = %s", [about])
+            told = county.alert(town.east)
+            for topic in ("alerts", f"pending:{town.east}"):
+                assert f'id="alert-{about}"' not in stream.fragment(topic, f'id="alert-{told}"')
+        assert client.get("/events", params={"topics": f"alert:{about}"}).status_code == 404
