@@ -125,7 +125,12 @@ class PostingTerminal(FaceTerminal):
 
     def _hikvision(self, record: Record, in_time: bool) -> tuple[str, bytes, str]:
         minor = 76 if not record.local_id or record.refused else 75
-        event = {"majorEventType": 5, "subEventType": minor, "serialNo": _number(record), "currentEvent": in_time}
+        event: dict[str, object] = {
+            "majorEventType": 5,
+            "subEventType": minor,
+            "serialNo": _number(record),
+            "currentEvent": in_time,
+        }
         event |= {"employeeNoString": record.local_id, "name": f"姓名{record.local_id}"} if record.local_id else {}
         alert = {"dateTime": _iso(self._local(record.t_us)), "eventType": "AccessControllerEvent", "AccessControllerEvent": event}
         head = b'--MIME_boundary\r\nContent-Disposition: form-data; name="event_log"\r\nContent-Type: application/json\r\n\r\n'

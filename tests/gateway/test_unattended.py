@@ -244,9 +244,10 @@ async def test_a_new_setup_holds_without_a_message_being_lost(
             await device.ring(3 * n + 2)
         await backend.until(lambda: "restart: zone" in caplog.text)  # looked at with every heartbeat
         assert "stays as it was" in caplog.text
-        while not any(a == 100 for a, _ in backend.events):  # until the broker has taken the new subscription
-            await device.client.publish("chime/a", b'{"n": 100}', qos=1)
-            await asyncio.sleep(0.1)
+        async with asyncio.timeout(20):
+            while not any(a == 100 for a, _ in backend.events):  # until the broker has taken the new subscription
+                await device.client.publish("chime/a", b'{"n": 100}', qos=1)
+                await asyncio.sleep(0.1)
         assert [a for a, _ in backend.events if a != 100] == list(range(9))
 
 
@@ -260,9 +261,10 @@ async def test_a_gateway_goes_over_to_the_credentials_that_the_backend_sends(bro
         assert backend.heartbeats[-1].user == CODE
         await device.ring(1)
         await backend.say(Renewal(user="nobody", secret="wrong"))  # which the broker does not let in: back to the first
-        while backend.heartbeats[-1].user != given.user:  # said again, as to one that may be away
-            await backend.say(Renewal(user=given.user, secret=given.secret))
-            await asyncio.sleep(0.3)
+        async with asyncio.timeout(20):
+            while backend.heartbeats[-1].user != given.user:  # said again, as to one that may be away
+                await backend.say(Renewal(user=given.user, secret=given.secret))
+                await asyncio.sleep(0.3)
         await device.ring(2)
         await backend.until(lambda: [a for a, _ in backend.events] == [1, 2])
         task.cancel()
