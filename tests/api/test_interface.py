@@ -28,7 +28,7 @@ CHECKS = [
     checks.response_headers_conformance,
     checks.response_schema_conformance,
 ]
-EXAMPLES = 60 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 3
+EXAMPLES = 60 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 2
 
 
 def cases() -> Iterator[Any]:
