@@ -121,22 +121,45 @@ SELECT a.id AS account, a.name, a.role, a.area, account_sites(a.id) AS sites, t.
 WHERE t.hash = %(hash)s AND NOT a.disabled AND t.expires_us > %(now_us)s
 
 -- name: sites
--- The sites the reader may see, gravest state first; a site that was never analysed is unknown. Of all of them: those of a code, in
--- some states, whose names contain a word, or (behind_us) that something is wrong with: failing, blind, behind, of these shards.
+-- The sites the reader may see, gravest state first; a site that was never analysed is unknown. Of all of them: the one of a code,
+-- those in some states, those whose names contain a word. Which they are is found first, by few columns.
+WITH chosen AS MATERIALIZED (
+    SELECT s.id, array_position(ARRAY['alert', 'blind', 'attention', 'unknown', 'ok', 'closed'], coalesce(st.state, 'unknown')) AS gravity,
+           st.next_deadline_us AS due_us, s.name
+    FROM site s JOIN region r ON r.code = s.region LEFT JOIN site_status st ON st.site = s.id
+    WHERE (%(sites)s::integer[] IS NULL OR s.id = ANY(%(sites)s)) AND (%(code)s::text IS NULL OR s.code = %(code)s)
+      AND (%(states)s::text[] IS NULL OR coalesce(st.state, 'unknown') = ANY(%(states)s))
+      AND (%(word)s::text IS NULL OR strpos(lower(concat_ws(' ', s.name, s.name_en, r.name, r.name_en, s.code)), lower(%(word)s)) > 0)
+    ORDER BY 2, 3 NULLS LAST, 4, 1 LIMIT %(limit)s OFFSET %(offset)s)
 SELECT s.id, s.code, s.name, s.name_en, s.kind, s.zone, s.capacity, s.hours, s.region AS region_code,
        r.name AS region, r.name_en AS region_en, s.shard,
        coalesce(st.state, 'unknown') AS state, coalesce(st.clock_us, 0) AS clock_us, coalesce(st.next_rule, '') AS next_rule,
        st.next_deadline_us, coalesce(st.today_in, 0) AS today_in, coalesce(st.today_passages, 0) AS today_passages,
        st.last_event_us, coalesce(st.detail, '{}') AS detail, sh.failing_since_us
-FROM site s JOIN region r ON r.code = s.region JOIN shard sh ON sh.id = s.shard LEFT JOIN site_status st ON st.site = s.id
-WHERE (%(sites)s::integer[] IS NULL OR s.id = ANY(%(sites)s)) AND (%(code)s::text IS NULL OR s.code = %(code)s)
-  AND (%(states)s::text[] IS NULL OR coalesce(st.state, 'unknown') = ANY(%(states)s))
-  AND (%(word)s::text IS NULL OR strpos(lower(concat_ws(' ', s.name, s.name_en, r.name, r.name_en, s.code)), lower(%(word)s)) > 0)
-  AND (%(behind_us)s::bigint IS NULL OR sh.failing_since_us IS NOT NULL OR st.state = 'blind' OR s.shard = ANY(%(shards)s)
-       OR st.clock_us BETWEEN 1 AND %(behind_us)s AND st.state <> 'unknown')
-ORDER BY array_position(ARRAY['alert', 'blind', 'attention', 'unknown', 'ok', 'closed'], coalesce(st.state, 'unknown')),
-         st.next_deadline_us NULLS LAST, s.name, s.id
-LIMIT %(limit)s OFFSET %(offset)s
+FROM chosen c JOIN site s ON s.id = c.id JOIN region r ON r.code = s.region JOIN shard sh ON sh.id = s.shard
+LEFT JOIN site_status st ON st.site = s.id ORDER BY c.gravity, c.due_us NULLS LAST, c.name, c.id
+
+-- name: troubles
+-- How many sites are not analysed, blind, and behind, and since when.
+SELECT count(*) FILTER (WHERE sh.failing_since_us IS NOT NULL) AS failing, min(sh.failing_since_us) AS failing_us,
+       count(*) FILTER (WHERE st.state = 'blind') AS blind,
+       count(*) FILTER (WHERE st.clock_us BETWEEN 1 AND %(behind_us)s AND st.state NOT IN ('blind', 'unknown')
+                          AND sh.failing_since_us IS NULL) AS behind,
+       min(st.clock_us) FILTER (WHERE st.clock_us BETWEEN 1 AND %(behind_us)s AND st.state NOT IN ('blind', 'unknown')
+                          AND sh.failing_since_us IS NULL) AS behind_us
+FROM site s JOIN shard sh ON sh.id = s.shard LEFT JOIN site_status st ON st.site = s.id
+WHERE %(sites)s::integer[] IS NULL OR s.id = ANY(%(sites)s)
+
+-- name: troubled
+-- The first few sites with one kind of trouble, and how many there are: failing, blind, behind, or (shards) those of these shards.
+SELECT s.name, s.name_en, s.zone, count(*) OVER () AS sites
+FROM site s JOIN shard sh ON sh.id = s.shard LEFT JOIN site_status st ON st.site = s.id
+WHERE (%(sites)s::integer[] IS NULL OR s.id = ANY(%(sites)s))
+  AND CASE %(kind)s::text WHEN 'failing' THEN sh.failing_since_us IS NOT NULL WHEN 'blind' THEN coalesce(st.state = 'blind', false)
+      WHEN 'behind' THEN coalesce(st.clock_us BETWEEN 1 AND %(behind_us)s AND st.state NOT IN ('blind', 'unknown')
+                                  AND sh.failing_since_us IS NULL, false)
+      ELSE s.shard = ANY(%(shards)s) END
+ORDER BY s.id LIMIT %(limit)s
 
 -- name: site_states
 -- How many sites the reader may see are in each state.

@@ -4,7 +4,7 @@ One decision: the reader's sites are a parameter of every query (None: all there
 rather than forbidden, and no caller can forget to check. The database's row-level security stands behind it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -25,6 +25,8 @@ DELIVERY = Queries("api", "delivery.sql")
 T = TypeVar("T")
 PENDING = 100
 """Most alerts the overview lists; the history has the rest."""
+NAMED = 5
+"""Most sites with trouble that are named; of more, how many."""
 DOORS = 8
 """Most doors of a site whose day is shown."""
 DOOR_ROWS = 5000
@@ -56,6 +58,16 @@ class SiteRow:
     last_event_us: int | None
     detail: dict[str, Any]
     failing_since_us: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Troubled:
+    """How many sites something is wrong with, the names of the first few, and since when (0: it is not said)."""
+
+    sites: int
+    names: list[tuple[str, str]]
+    since_us: int
+    zone: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,13 +256,26 @@ async def sites(
 ) -> list[SiteRow]:
     """Return the sites, gravest state first: the one of that code, those in some states, or with a word in their names."""
     chosen: dict[str, object] = {"code": code, "states": None if states is None else list(states), "word": word or None}
-    return await _all(conn, SiteRow, "sites", sites=own, behind_us=None, shards=[], limit=limit, offset=offset, **chosen)
+    return await _all(conn, SiteRow, "sites", sites=own, limit=limit, offset=offset, **chosen)
 
 
-async def troubled(conn: Connection, own: Sites, behind_us: int, shards: Sequence[int]) -> list[SiteRow]:
-    """Return the sites that are not analysed, blind, of these shards, or whose clock was behind_us or earlier."""
-    everything: dict[str, object] = {"code": None, "states": None, "word": None, "limit": None, "offset": 0}
-    return await _all(conn, SiteRow, "sites", sites=own, behind_us=behind_us, shards=list(shards), **everything)
+async def troubled(conn: Connection, own: Sites, behind_us: int, shards: Mapping[str, Sequence[int]]) -> dict[str, Troubled]:
+    """Return which sites are "failing" (not analysed), "blind", "behind" (their clock: behind_us or earlier), and by each name in
+    `shards`, those of these shards; what concerns none is left out."""
+    values: dict[str, object] = {"sites": own, "behind_us": behind_us, "limit": NAMED, "shards": []}
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        counts = await (await cursor.execute(SQL["troubles"], values)).fetchone()
+        assert counts is not None
+        kinds = [kind for kind in ("failing", "blind", "behind") if counts[kind]] + [kind for kind, of in shards.items() if of]
+        found = {}
+        for kind in kinds:
+            chosen = values | {"kind": kind, "shards": list(shards.get(kind, ()))}
+            rows = await (await cursor.execute(SQL["troubled"], chosen)).fetchall()
+            if rows:
+                names = [(r["name"], r["name_en"]) for r in rows]
+                since = counts.get(f"{kind}_us") or 0
+                found[kind] = Troubled(sites=rows[0]["sites"], names=names, since_us=since, zone=rows[0]["zone"])
+    return found
 
 
 async def site_states(conn: Connection, own: Sites) -> dict[str, int]:

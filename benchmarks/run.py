@@ -14,7 +14,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from benchmarks import analyzer, failover, gateway_path, ingest_path
+from benchmarks import analyzer, failover, gateway_path, ingest_path, pages
 
 RESULT = Path("build/bench.json")
 
@@ -28,6 +28,7 @@ def main() -> None:
     figures |= ingest_path.measure(ingest_path.SMOKE if smoke else ingest_path.FULL, say)
     figures |= gateway_path.measure(gateway_path.SMOKE if smoke else gateway_path.FULL, say)
     figures |= failover.measure(1 if smoke else 5, say)
+    figures |= pages.measure(pages.SMOKE if smoke else pages.FULL, say)
     print(f"\n$ {shlex.join(['python', '-m', 'benchmarks.run', *sys.argv[1:]])}    # {os.cpu_count()} cores")
     for name, value in figures.items():
         print(f"{name:32} {value:>14,.3f}")

@@ -24,7 +24,7 @@ from api.web.charts.doors import Period
 from api.web.door_day import door_day, door_view
 from api.web.i18n import Say, day_start_us
 from api.web.live import LISTS
-from gateway.clock import DAY_US
+from gateway.clock import DAY_US, MINUTE_US
 from ingest import daybook
 
 Connection = AsyncConnection[Any]
@@ -33,6 +33,7 @@ MAX_TOPICS = 12
 """Most topics one page may follow."""
 MAX_BANDS = 5000
 """Sites whose usual counts are remembered."""
+MANY = 1000
 LISTED = 100
 """Most sites of a list; the next ones are on its next page."""
 PAGE_TWO = "/sites?page=2"
@@ -45,6 +46,8 @@ class Fragments:
 
     def __init__(self, templates: jinja2.Environment, country: str = daybook.COUNTRY) -> None:
         self._templates, self._country = templates, country
+        self._pending_shown: dict[tuple[str, str], tuple[object, str]] = {}
+        """What was last rendered of alerts, by part and language, with what it rests on: they are read for every reader."""
         self._bands: dict[tuple[int, int, str], Usual] = {}
         self._makers: dict[str, Callable[[Connection, str, Part, Say], Awaitable[str]]] = {
             "alerts": self._alerts,
@@ -68,8 +71,14 @@ class Fragments:
 
     async def _alerts(self, conn: Connection, _: str, part: Part, say: Say) -> str:
         rows = await reading.pending(conn, _sites(part))
-        more = len(rows) == reading.PENDING
-        return self._fill("_alerts.html", say, alerts=[views.alert(r, say) for r in rows], topic="alerts", more=more)
+        known = tuple((r.id, r.version, r.count, r.reach) for r in rows), say.now_us // MINUTE_US
+        if self._pending_shown.get((part.key, say.lang), ((), ""))[0] != known:
+            more = len(rows) == reading.PENDING
+            html = self._fill("_alerts.html", say, alerts=[views.alert(r, say) for r in rows], topic="alerts", more=more)
+            if len(self._pending_shown) >= MANY:
+                self._pending_shown.clear()
+            self._pending_shown[part.key, say.lang] = known, html
+        return self._pending_shown[part.key, say.lang][1]
 
     async def _pending(self, conn: Connection, number: str, part: Part, say: Say) -> str:
         rows = await reading.pending(conn, [int(number)])
@@ -89,8 +98,9 @@ class Fragments:
     async def _banner(self, conn: Connection, number: str, part: Part, say: Say) -> str:
         of = [int(number)] if number else _sites(part)
         found = await health.read(conn, of)
-        rows = await reading.troubled(conn, of, say.now_us - views.BEHIND_US, [s.id for s in found.shards if s.trouble])
-        shown = troubles.banners(found, rows, say) + views.banners(rows, say)
+        shards = {str(kind): [s.id for s in found.of(kind)] for kind in troubles.KINDS}
+        told = await reading.troubled(conn, of, say.now_us - views.BEHIND_US, shards)
+        shown = troubles.banners(found, told, say) + views.banners(told, say)
         topic = f"banner:{number}" if number else "banner"
         return self._fill("_banner.html", say, banners=shown, topic=topic)
 

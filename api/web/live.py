@@ -12,6 +12,7 @@ process (`boot`); a page from another process or an earlier start gets everythin
 import asyncio
 import logging
 import secrets
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import msgspec
 import psycopg
 from psycopg import AsyncConnection
+from psycopg_pool import PoolTimeout
 
 from api import health
 from api.accounts import IDLE_US, WHOLE, Part
@@ -40,13 +42,16 @@ LOOK_US = 2 * SECOND_US
 BEAT_S = 15.0
 MAX_TOPICS = 10_000
 """Revisions and fragments remembered; beyond, all are forgotten and every page is brought up to date once."""
-FRESH_S = 1.0
-"""A page may be loaded with lists that are this old: the stream brings the rest."""
+FRESH_S, STALE_S = 1.0, 10.0
+"""A page may be loaded with lists that are this old, and its stream brings the rest: after FRESH_S they are rendered again
+behind its back, after STALE_S it waits for that."""
 MAX_STREAMS = 2000
 MAX_STREAMS_EACH = 20
 INTERVAL_S = {"alerts": 0.25, "pending": 0.25, "alert": 0.25}
 """Shortest time between two updates of a topic; everything else waits `SLOW_S`."""
 SLOW_S = 1.0
+LONG, LONG_S = 40_000, 4.0
+"""A fragment of more bytes (the list of a province) waits longer."""
 
 Connection = AsyncConnection[Any]
 Render = Callable[[Connection, str, Part, Say], Awaitable[str]]
@@ -66,11 +71,12 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """A fragment as of a revision; at: loop time."""
+    """A fragment as of a revision; at: loop time; data: what a stream sends of it, made once for all."""
 
     revision: int
     html: str
     at: float
+    data: bytes
 
 
 @dataclass(slots=True)
@@ -87,9 +93,11 @@ class Hub:
     _floor: int = 0
     _latest: dict[str, int] = field(default_factory=dict)
     _fragments: dict[tuple[str, str], Rendered] = field(default_factory=dict)
-    _rendering: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _rendering: defaultdict[tuple[str, str], asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _tickets: set[Ticket] = field(default_factory=set)
+    _stale: dict[tuple[str, str], tuple[str, Part]] = field(default_factory=dict)
+    _refresh: asyncio.Event = field(default_factory=asyncio.Event)
     _parts: dict[str, frozenset[int]] = field(default_factory=dict)
     _after: int | None = None
     _wrong: dict[int, tuple[object, ...]] = field(default_factory=dict)
@@ -124,12 +132,38 @@ class Hub:
         self._floor = self.revision
         self._parts = {t.part.key: frozenset(t.part.sites) for t in self._tickets if t.part.sites is not None}
 
+    def _grow_old(self) -> None:
+        """Count everything as changed; what was rendered lately may still be shown to those who load a page."""
+        self._latest.clear()
+        self._floor = self.revision
+        now = asyncio.get_running_loop().time()
+        self._fragments = {key: r for key, r in self._fragments.items() if now - r.at < STALE_S}
+        for key in [key for key, lock in self._rendering.items() if not lock.locked() and key not in self._fragments]:
+            del self._rendering[key]
+
     def _ring(self) -> None:
         self._wake.set()
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
         """Feed the hub for ever; a database that goes away is tried again, and nothing of the time between is missed."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_fresh(), name="api.fresh")
+            await self._feed_for_ever()
+
+    async def _keep_fresh(self) -> None:
+        """Render again what readers were shown old."""
+        while True:
+            await self._refresh.wait()
+            self._refresh.clear()
+            while self._stale:
+                (_, lang), (topic, part) = self._stale.popitem()
+                try:
+                    await self._rendered(topic, part, lang)
+                except (psycopg.Error, PoolTimeout, OSError) as error:
+                    LOG.warning("a list could not be rendered, readers who ask next will wait for it: %s", error)
+
+    async def _feed_for_ever(self) -> None:
         while True:
             try:
                 async with await AsyncConnection.connect(self.database_url, autocommit=True) as conn:
@@ -173,7 +207,7 @@ class Hub:
         if now // MINUTE_US != self._minute:  # "18 minutes left" grows old by itself
             self._minute = now // MINUTE_US
             self.revision += 1
-            self._forget()
+            self._grow_old()
             self._ring()
         if keys:
             self.touch(keys)
@@ -207,36 +241,38 @@ class Hub:
             before = max((self.latest(f"{name}@{site}") for site in part.sites), default=0)
             self._latest[topic_key(name, part)] = max(self.latest(topic_key(name, part)), before)
 
-    async def fragment(self, topic: str, part: Part, lang: str) -> str:
-        """Return the topic's HTML, rendered at most once per revision and language for all readers of the same part."""
-        return (await self._rendered(topic, part, lang)).html
-
     async def shown(self, topics: Sequence[str], part: Part, lang: str) -> tuple[dict[str, str], str]:
-        """Return the topics' HTML, at most FRESH_S old, and the position from which on a page has to hear the rest.
+        """Return the topics' HTML, less than STALE_S old, and the position from which on a page has to hear the rest.
 
-        Many readers who load a page while things change are served from one rendering a second.
+        Many readers who load a page while things change are served from one rendering a second, and do not wait for it.
         """
         self._follow(part)
         found = {}
         for topic in topics:
             key = topic_key(topic, part)
             known = self._fragments.get((key, lang))
-            if known is None or (known.revision < self.latest(key) and asyncio.get_running_loop().time() - known.at > FRESH_S):
-                known = await self._rendered(topic, part, lang)
+            if known is None or known.revision < self.latest(key):
+                age = asyncio.get_running_loop().time() - known.at if known else STALE_S
+                if known is None or age >= STALE_S:
+                    known = await self._rendered(topic, part, lang)
+                elif age >= FRESH_S:
+                    self._stale[key, lang] = topic, part
+                    self._refresh.set()
             found[topic] = known
         oldest = min((r.revision for r in found.values()), default=self.revision)
         return {topic: r.html for topic, r in found.items()}, f"{self.boot}:{oldest}"
 
     async def _rendered(self, topic: str, part: Part, lang: str) -> Rendered:
+        """Return a topic, rendered at most once per revision and language for all readers of the same part."""
         key = topic_key(topic, part)
-        async with self._rendering:
+        async with self._rendering[key, lang]:
             known = self._fragments.get((key, lang))
             if known and known.revision >= self.latest(key):
                 return known
             revision, at = self.revision, asyncio.get_running_loop().time()
             async with within(self.pool, Part(sites=None, persons=part.persons) if ":" in topic else part) as conn:
                 html = await self.render(conn, topic, part, Say(lang, now_us()))
-            known = self._fragments[key, lang] = Rendered(revision=revision, html=html, at=at)
+            known = self._fragments[key, lang] = Rendered(revision=revision, html=html, at=at, data=encode(topic, html))
             return known
 
     def open(self, key: bytes, part: Part) -> Ticket:
@@ -270,22 +306,23 @@ class Hub:
                 if due_at[topic] > now:
                     continue
                 revision = self.revision
-                html = await self.fragment(topic, part, lang)
-                sent[topic], due_at[topic] = revision, clock() + INTERVAL_S.get(topic.partition(":")[0], SLOW_S)
-                if shown.get(topic) != html:
-                    shown[topic] = html
-                    yield event("fragment", {"topic": topic, "html": html}, f"{self.boot}:{self._resume(sent, part)}")
+                made = await self._rendered(topic, part, lang)
+                pause = LONG_S if len(made.data) > LONG else INTERVAL_S.get(topic.partition(":")[0], SLOW_S)
+                sent[topic], due_at[topic] = revision, clock() + pause
+                if shown.get(topic) != made.html:
+                    shown[topic] = made.html
+                    yield event("fragment", made.data, f"{self.boot}:{self._resume(sent, part)}")
             waiting = [due_at[t] for t in behind if self.latest(topic_key(t, part)) > sent[t]]
             if not (waiting or caught_up):
                 caught_up = True
-                yield event("caught-up", {}, f"{self.boot}:{self._resume(sent, part)}")
+                yield event("caught-up", b"{}", f"{self.boot}:{self._resume(sent, part)}")
             if beat_at <= clock():
                 beat_at = clock() + BEAT_S
                 if self.healthy:  # without a database nothing is live: let the page notice
-                    yield event("beat", {})
+                    yield event("beat")
             await _wait(wake, min([beat_at, *waiting]) - clock())
         if ticket.ended:
-            yield event("bye", {})
+            yield event("bye")
 
     def _resume(self, sent: dict[str, int], part: Part) -> int:
         """The revision up to which this page has everything: below the oldest change it still waits for."""
@@ -298,10 +335,15 @@ def topic_key(topic: str, part: Part) -> str:
     return topic + ("" if part.persons else "-") if ":" in topic else f"{topic}@{part.key}"
 
 
-def event(name: str, data: dict[str, str], identity: str = "") -> bytes:
-    """Write one server-sent event; JSON keeps the data on one line."""
+def encode(topic: str, html: str) -> bytes:
+    """Return a fragment as the data of an event; JSON keeps it on one line."""
+    return msgspec.json.encode({"topic": topic, "html": html})
+
+
+def event(name: str, data: bytes = b"{}", identity: str = "") -> bytes:
+    """Write one server-sent event."""
     head = f"id: {identity}\n" if identity else ""
-    return f"{head}event: {name}\ndata: ".encode() + msgspec.json.encode(data) + b"\n\n"
+    return f"{head}event: {name}\ndata: ".encode() + data + b"\n\n"
 
 
 async def _wait(wake: asyncio.Event, seconds: float) -> None:

@@ -5,14 +5,14 @@ without JavaScript cannot disagree.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from analytics import reasons
-from api.reading import AlertRow, ChangeRow, EvidenceRow, HourRow, LatestRow, SiteRow
+from api.reading import AlertRow, ChangeRow, EvidenceRow, HourRow, LatestRow, SiteRow, Troubled
 from api.web.charts.doors import Period, State
 from api.web.i18n import Say
 from gateway.clock import HOUR_US, MINUTE_US
@@ -178,33 +178,21 @@ def counters(states: Mapping[str, int], say: Say) -> list[tuple[str, str, int]]:
     return [(state, say("state." + state), found[state]) for state in ("alert", "blind", "attention", "ok")]
 
 
-def banners(rows: Sequence[SiteRow], say: Say) -> list[BannerView]:
+def banners(found: Mapping[str, Troubled], say: Say) -> list[BannerView]:
     """Say what is not analysed and what is behind, the gravest first."""
-    failing = [r for r in rows if r.failing_since_us is not None]
-    behind = [
-        r
-        for r in rows
-        if r.failing_since_us is None
-        and r.clock_us
-        and r.state not in ("blind", "unknown")
-        and say.now_us - r.clock_us > BEHIND_US
-    ]
-    found = []
-    if failing:
-        first = min(failing, key=lambda r: r.failing_since_us or 0)
-        since = say.clock(first.failing_since_us or 0, first.zone)
-        title = say("banner.not_analysed", time=since)
-        found.append(BannerView(kind="bad", title=title, text=say("banner.not_analysed_text", sites=_some(failing, say))))
-    if behind:
-        span = say.span(say.now_us - min(r.clock_us for r in behind))
-        text = say("banner.behind_text", sites=_some(behind, say))
-        found.append(BannerView(kind="warn", title=say("banner.behind", span=span), text=text))
-    return found
+    shown = []
+    if failing := found.get("failing"):
+        title = say("banner.not_analysed", time=say.clock(failing.since_us, failing.zone))
+        shown.append(BannerView(kind="bad", title=title, text=say("banner.not_analysed_text", sites=_some(failing, say))))
+    if behind := found.get("behind"):
+        title = say("banner.behind", span=say.span(say.now_us - behind.since_us))
+        shown.append(BannerView(kind="warn", title=title, text=say("banner.behind_text", sites=_some(behind, say))))
+    return shown
 
 
-def _some(rows: Sequence[SiteRow], say: Say) -> str:
-    names = [say.name(r.name, r.name_en) for r in rows]
-    return names[0] if len(names) == 1 else say("banner.and_others", first=names[0], count=len(names))
+def _some(found: Troubled, say: Say) -> str:
+    first = say.name(*found.names[0])
+    return first if found.sites == 1 else say("banner.and_others", first=first, count=found.sites)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

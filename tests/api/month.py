@@ -68,8 +68,15 @@ class Sent(Joined):
                 continue
             payloads = [frame for _, _, frame in _frames(box, end_us)]
             blind = [Blind(source=b.source, from_us=b.from_us, to_us=b.to_us, reason=b.reason) for b in box.blind]
-            times = {"since_us": box.begun_us, "through_us": end_us, "sent_us": end_us}
-            payloads.append(encode_message(Heartbeat(stream=stream_text(box.stream), seq=box.seq, blind=blind, **times)))
+            beat = Heartbeat(
+                stream=stream_text(box.stream),
+                seq=box.seq,
+                since_us=box.begun_us,
+                through_us=end_us,
+                sent_us=end_us,
+                blind=blind,
+            )
+            payloads.append(encode_message(beat))
             box.blind = []
             found += [Message(topic=topic_up(SHARD, code), payload=p, arrived_us=end_us) for p in payloads]
         return found

@@ -119,7 +119,8 @@ async def test_every_figure_of_a_day_opens_to_the_events_it_is_made_of(conn: Con
     day = next(d for d in mine.days if d.day == date(2026, 3, 10))
 
     async def all_of(what: str) -> list[report_evidence.Stored]:
-        found, after = [], None
+        found: list[report_evidence.Stored] = []
+        after = None
         while True:
             page = await report_evidence.events(conn, site, day.day, what, after)
             found, after = found + page.items, page.after
