@@ -180,7 +180,9 @@ async def silence(
     number = await _site(conn, site)
     if who.sites is not None and number is None and site is None and region is None and len(who.sites) == 1:
         number = who.sites[0]
-    if who.sites is not None and number not in who.sites:
+    if who.sites is not None and number is not None and number not in who.sites:
+        raise NotFound(f"there is no site {site!r}")
+    if who.sites is not None and number is None:
         raise NotAllowed("you silence alerts of a site of your own; only the city silences regions")
     values = {"kind": kind, "rule": rule, "site": number, "area": area(region) if region else None}
     values |= {"severity": severity, "subject_kind": subject_kind, "subject": subject, "from_us": from_us, "to_us": to_us}
