@@ -8,6 +8,7 @@ columns; only sites where a deadline is due, something is open, or evidence is l
     at each quarter of an hour that a site's clock passes: tallies → detectors → episodes
 """
 
+from collections.abc import Container
 from zlib import crc32
 
 import numpy as np
@@ -62,9 +63,9 @@ class Engine:
         """Drop a shard that is no longer owned, or whose state is to be built anew."""
         self._shards.pop(shard, None)
 
-    def take_changed(self, shard: int) -> list[SiteStatus]:
-        """Return what the page shows of the sites that changed since the last call."""
-        return self._shard(shard).take_changed()
+    def take_changed(self, shard: int, sites: Container[int] | None = None) -> list[SiteStatus]:
+        """Return what the page shows of the sites that changed since they were last taken; `sites`: of these only."""
+        return self._shard(shard).take_changed(sites)
 
     def _shard(self, shard: int) -> "Shard":
         if shard not in self._shards:
@@ -92,11 +93,13 @@ class Shard:
         found += self._advance(self._rows(batch), touched)
         return found
 
-    def take_changed(self) -> list[SiteStatus]:
-        """Return the status of the sites that changed since the last call."""
-        changed, self.changed = sorted(self.changed), set()
+    def take_changed(self, sites: Container[int] | None) -> list[SiteStatus]:
+        """Return the status of the sites that changed since they were last taken."""
+        by_row = self.town.by_row
+        changed = sorted(row for row in self.changed if sites is None or by_row[row].input.id in sites)
+        self.changed.difference_update(changed)
         self._shown[changed] = self.memory.sites["clock"][changed]
-        return [site_status(self.memory, self.town, self.town.by_row[row]) for row in changed]
+        return [site_status(self.memory, self.town, by_row[row]) for row in changed]
 
     # ---------------------------------------------------------------- inputs
 

@@ -178,11 +178,12 @@ INSERT INTO checkpoint (shard, pos, layout, state) VALUES (%(shard)s, %(pos)s, %
 ON CONFLICT (shard) DO UPDATE SET pos = EXCLUDED.pos, layout = EXCLUDED.layout, state = EXCLUDED.state
 
 -- name: put_status
--- What the engine says of a site; `colour_sites` puts its alerts on top. A site that is gone is left out.
+-- What the engine says of sites; `colour_sites` puts its alerts on top. A site that is gone is left out.
 INSERT INTO site_status (site, state, clock_us, next_rule, next_deadline_us, today_in, today_passages, last_event_us, detail)
-SELECT id, %(base)s, %(clock_us)s, %(next_rule)s, %(next_deadline_us)s, %(today_in)s, %(today_passages)s, %(last_event_us)s,
-       %(detail)s
-FROM site WHERE id = %(site)s
+SELECT s.id, x.base, x.clock_us, x.next_rule, x.next_deadline_us, x.today_in, x.today_passages, x.last_event_us, x.detail
+FROM jsonb_to_recordset(%(rows)s::jsonb) AS x (site integer, base text, clock_us bigint, next_rule text, next_deadline_us bigint,
+     today_in integer, today_passages integer, last_event_us bigint, detail jsonb)
+JOIN site s ON s.id = x.site
 ON CONFLICT (site) DO UPDATE SET
     clock_us = EXCLUDED.clock_us, next_rule = EXCLUDED.next_rule, next_deadline_us = EXCLUDED.next_deadline_us,
     today_in = EXCLUDED.today_in, today_passages = EXCLUDED.today_passages, last_event_us = EXCLUDED.last_event_us,

@@ -12,13 +12,13 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
 import psycopg
 from prometheus_client import Counter, Gauge, Histogram
-from psycopg.types.json import Jsonb
 
 from analytics import visits
 from analytics.alerts import QUERIES, Connection, apply_findings, colour
@@ -38,8 +38,11 @@ QUEUE = 512
 """Batches waiting in memory; the oldest are dropped when it is full and read from the store later."""
 BACKOFF_US = tuple(s * SECOND_US for s in (1, 2, 5, 10))
 CHECKPOINT_US = 30 * SECOND_US
-CHECKPOINT_ROWS = 10_000
+CHECKPOINT_ROWS = 500_000
+"""A checkpoint is taken after so much time or so many events: what is replayed after a crash takes a second or two."""
 STATUS_US = SECOND_US
+SHOWING = 5
+"""What changed at sites is shown again after `STATUS_US`, or so many times as long as showing took the last time."""
 POLL_S = 1.0
 
 T2_SECONDS = Histogram("smartcare_t2_seconds", "From the begin of T2 to its COMMIT")
@@ -59,8 +62,8 @@ class Detects(Protocol):
     def load(self, shard: int, state: bytes) -> None:
         """Read one. Raises LayoutError."""
 
-    def take_changed(self, shard: int) -> list[SiteStatus]:
-        """Return what the page shows of changed sites."""
+    def take_changed(self, shard: int, sites: Container[int] | None = None) -> list[SiteStatus]:
+        """Return what the page shows of changed sites, or of those among `sites`."""
 
 
 class Overtaken(Exception):
@@ -78,7 +81,8 @@ class Lane:
     analysed: int = 0
     unsaved_rows: int = 0
     saved_us: int = 0
-    status_us: int = 0
+    show_us: int = 0
+    """When all that changed may be shown again."""
     failures: int = 0
     due_us: int = 0
     inbox: list[Batch] = field(default_factory=list)
@@ -213,7 +217,7 @@ class Runner:
                 await self._step(conn, lane, await asyncio.to_thread(self._read, lane, lane.at, batch.pos))
         if pos > lane.at:
             await self._step(conn, lane, await asyncio.to_thread(self._read, lane, lane.at, pos))
-        if self._now() - lane.status_us >= STATUS_US:
+        if self._now() >= lane.show_us:
             await self._show(conn, lane)
 
     async def _restore(self, conn: Connection, lane: Lane) -> None:
@@ -256,10 +260,9 @@ class Runner:
             if findings:  # alerts before sites, as everyone locks them
                 await apply_findings(conn, findings, now)
                 await visits.follow(conn, findings, now)
-            if findings or now - lane.status_us >= STATUS_US:
+            if findings:
                 assert lane.engine is not None
-                lane.status_us = now
-                await put_status(conn, lane.engine.take_changed(lane.shard))
+                await put_status(conn, lane.engine.take_changed(lane.shard, {f.site for f in findings}))
             if now - lane.saved_us >= CHECKPOINT_US or lane.unsaved_rows >= CHECKPOINT_ROWS:
                 await self._save(conn, lane, now)
             crashpoint("t2.commit")
@@ -277,13 +280,15 @@ class Runner:
         lane.saved_us, lane.unsaved_rows = now, 0
 
     async def _show(self, conn: Connection, lane: Lane) -> None:
-        """Write what the last T2s left unsaid, because the sites had been shown within the second."""
+        """Write what T2s left unsaid: sites where nothing was found. It never delays an alert by much."""
         assert lane.engine is not None
-        lane.status_us = self._now()
+        began = time.perf_counter()
         changed = lane.engine.take_changed(lane.shard)
         if changed:
             async with conn.transaction():
                 await put_status(conn, changed)
+        took_us = int((time.perf_counter() - began) * SECOND_US)
+        lane.show_us = self._now() + max(STATUS_US, SHOWING * len(self._lanes) * took_us)
 
     async def _connection(self) -> Connection:
         if self._conn is None or self._conn.closed:
@@ -295,10 +300,8 @@ class Runner:
 
 async def put_status(conn: Connection, changed: Sequence[SiteStatus]) -> None:
     """Store what the page shows of these sites, coloured by their alerts."""
-    for status in changed:
-        values = asdict(status) | {"detail": Jsonb(status.detail)}
-        await conn.execute(QUERIES["put_status"], values)
     if changed:
+        await conn.execute(QUERIES["put_status"], {"rows": msgspec.json.encode(changed).decode()})
         await colour(conn, [s.site for s in changed])
 
 
