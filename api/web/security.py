@@ -27,6 +27,8 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
+SCANS = "/install"
+"""The one page that may ask for the camera: to read the code on a device."""
 
 
 class SecurityHeaders:
@@ -43,6 +45,8 @@ class SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
+                if scope["path"] == SCANS:
+                    headers["permissions-policy"] = HEADERS["permissions-policy"].replace("camera=()", "camera=(self)")
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 

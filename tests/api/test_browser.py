@@ -334,6 +334,29 @@ def test_no_accessibility_rule_is_broken(
         assert found.violations_count == 0, (path, found.generate_report())
 
 
+SEES = """
+window.BarcodeDetector = class { async detect() { return [{ rawValue: "SN:1;DevEUI:24E124FFFE0BADCAFE" }]; } };
+const canvas = document.createElement("canvas");
+const pen = canvas.getContext("2d");
+setInterval(() => pen.fillRect(0, 0, 100 * Math.random(), 100), 50);
+const media = { async getUserMedia() { return canvas.captureStream(20); } };
+Object.defineProperty(navigator, "mediaDevices", { value: media });
+"""
+
+
+def test_the_camera_reads_the_code_on_a_device_where_the_browser_can(page: Page, town: Town) -> None:
+    fill(town)
+    page.goto("/install")
+    assert page.locator("#scan").is_hidden()  # this browser reads no codes
+    page.add_init_script(SEES)
+    answer = page.goto("/install")
+    assert answer is not None
+    assert "camera=(self)" in answer.headers["permissions-policy"]
+    page.click("#scan")
+    page.wait_for_selector("#found-1")
+    assert "DevEUI" in page.url
+
+
 def fill(town: Town) -> int:
     """Something of everything to look at."""
     county = town.county
