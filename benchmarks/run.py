@@ -14,7 +14,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from benchmarks import analyzer, failover, gateway_path, ingest_path, pages
+from benchmarks import analyzer, failover, gateway_path, ingest_path, latency, pages, recovery
 
 RESULT = Path("build/bench.json")
 
@@ -27,6 +27,8 @@ def main() -> None:
     figures = analyzer.measure(analyzer.SMOKE if smoke else analyzer.FULL, say)
     figures |= ingest_path.measure(ingest_path.SMOKE if smoke else ingest_path.FULL, say)
     figures |= gateway_path.measure(gateway_path.SMOKE if smoke else gateway_path.FULL, say)
+    figures |= latency.measure(latency.SMOKE if smoke else latency.FULL, say)
+    figures |= recovery.measure(1 if smoke else 5, say)
     figures |= failover.measure(1 if smoke else 5, say)
     figures |= pages.measure(pages.SMOKE if smoke else pages.FULL, say)
     print(f"\n$ {shlex.join(['python', '-m', 'benchmarks.run', *sys.argv[1:]])}    # {os.cpu_count()} cores")
