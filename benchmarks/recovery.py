@@ -1,4 +1,4 @@
-"""How long nothing is analysed after `kill -9` of the worker: under load, with 100,000 devices and checkpoints half a minute apart.
+"""How long nothing is analysed after `kill -9` of the worker: under load, with 100,000 devices, checkpoints half a minute apart.
 
 One decision: the supervisor that a deployment has starts the worker again; what is counted ends with the first T2 of every shard
 that was under load, so that it holds for the last of them.
