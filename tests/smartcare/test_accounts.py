@@ -33,3 +33,21 @@ def test_an_unknown_account_and_an_empty_password_are_refused_in_one_line(dsn: s
     empty = run(dsn, "account", "password", "chen", typed="\n")
     assert (empty.returncode, empty.stderr.count("\n")) == (1, 1)
     assert "1 to 1024 bytes" in empty.stderr
+
+
+def test_the_audit_log_is_checked_and_a_row_that_was_altered_is_named(dsn: str) -> None:
+    assert run(dsn, "account", "add", "chen", "--role", "town", "--area", "330481003").returncode == 0
+    whole = run(dsn, "audit", "verify")
+    assert (whole.returncode, "1 rows, head 1:" in whole.stdout) == (0, True), whole.stderr
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("UPDATE audit SET detail = replace(detail, '330481003', '330481')")
+    found = run(dsn, "audit", "verify")
+    assert found.returncode == 1
+    assert "row 1 " in found.stdout
+    assert "account.created account/chen" in found.stdout
+
+
+def test_a_role_that_does_not_fit_its_part_is_refused_in_one_line(dsn: str) -> None:
+    refused = run(dsn, "account", "add", "chen", "--role", "town", "--site", "nowhere")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "area" in refused.stderr
