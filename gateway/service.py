@@ -103,7 +103,11 @@ class Gateway:
         if config.http:
             self._listener = Listener(config.http, Addresses(beside(config.spool)), clock, self._bus.nudge)
         self._credentials = Credentials(config.uplink_url, config.spool.with_suffix(".uplink.json"))
-        self._page = StatusPage(config.status, self.status) if config.status else None
+        self._page: StatusPage | None = None
+        try:
+            self._page = StatusPage(config.status, self.status) if config.status else None
+        except OSError as e:  # nobody may be looking; the devices go before
+            log.error("no status page at %s: %s", config.status, e)
         self._link = Link(
             config.uplink_url,
             config.shard,

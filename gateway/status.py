@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.clock import SECOND_US
 from gateway.listener import is_local
+from gateway.setup import SetupError
 from gateway.wire import Blind
 
 DEVICES = 5000
@@ -166,13 +167,13 @@ def text(status: Status) -> str:
 
 
 class StatusPage:
-    """Serves `look()` at an address of this machine or its own network. Raises ValueError for any other, OSError if taken."""
+    """Serves `look()` at an address of this machine or its own network. Raises SetupError for any other, OSError if taken."""
 
     def __init__(self, address: str, look: Callable[[], Status]) -> None:
         host, _, port = address.rpartition(":")
         host = host.strip("[]") or "127.0.0.1"
         if not is_local(host):
-            raise ValueError(f"the status page is for this machine and its own network, got {address!r}; take 127.0.0.1:{port}")
+            raise SetupError(f"the status page is for this machine and its own network, got {address!r}; take 127.0.0.1:{port}")
         self._look = look
         self._socket = socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.port: int = self._socket.getsockname()[1]

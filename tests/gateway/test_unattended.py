@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from gateway.events import Event, Flag, Kind
 from gateway.service import GatewayConfig
 from gateway.setup import Reloads, Setup, SetupError
 from gateway.spool import Spool
+from gateway.status import StatusPage
 from gateway.uplink import Key, Sender
 from gateway.wire import Answer, Renewal, decode_body, decode_header, stream_text
 from ingest.uplink import Receiver, Verdict
@@ -180,6 +182,35 @@ async def test_a_box_that_boots_in_1970_says_so_and_sends_right_times_once_it_ha
     assert data is not None
     assert abs(int(decode_body(data).rows["t_us"][0]) - now_us()) < MINUTE_US
     spool.close()
+
+
+async def test_the_status_page_is_for_this_machine_and_the_gateway_works_without_it(
+    broker: nats.Broker, config: GatewayConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(SetupError, match=r"127\.0\.0\.1"):
+        StatusPage("0.0.0.0:0", lambda: None)  # type: ignore[arg-type, return-value]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        at = replace(config, status=f"127.0.0.1:{taken.getsockname()[1]}")
+        async with backend_of(broker) as backend, asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(service.run(at, [Bell()]))
+            await backend.ready()
+            task.cancel()
+    assert "no status page" in caplog.text
+
+
+async def test_a_page_elsewhere_cannot_read_the_status_by_a_name_of_its_own(broker: nats.Broker, config: GatewayConfig) -> None:
+    port = process.free_port()
+    async with backend_of(broker) as backend, asyncio.TaskGroup() as tasks, httpx.AsyncClient(trust_env=False) as client:
+        task = tasks.create_task(service.run(replace(config, status=f"127.0.0.1:{port}"), [Bell()]))
+        await backend.ready()
+        url = f"http://127.0.0.1:{port}"
+        assert (await client.get(f"{url}/status.json", headers={"host": "evil.example:80"})).status_code == 404
+        assert (await client.post(f"{url}/")).status_code == 404
+        for lang, word in (("zh", "一切正常"), ("en", "All is well")):
+            page = await client.get(f"{url}/?lang={lang}")
+            assert word in page.text
+            assert page.headers["content-security-policy"].startswith("default-src 'none'")
+        task.cancel()
 
 
 async def until_status(client: httpx.AsyncClient, port: int, true: object) -> dict[str, object]:
