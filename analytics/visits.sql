@@ -50,20 +50,19 @@ ORDER BY t.id DESC LIMIT %(limit)s
 -- name: visit_rate
 -- 月探访率: residents with active consent who came to any site or were visited in the month (local dates), by home site. Someone
 -- who was not found was not visited; who withdrew their consent is not counted at all.
-WITH resident AS (
-    SELECT p.id, p.site, s.zone FROM person p JOIN site s ON s.id = p.site
-    WHERE p.role = 'resident' AND p.consent_to_us IS NULL
-      AND (to_timestamp(p.consent_from_us / 1000000) AT TIME ZONE s.zone)::date < %(to_day)s::date
-      AND (%(sites)s::integer[] IS NULL OR p.site = ANY(%(sites)s)) AND s.region LIKE %(region)s || '%%'),
-seen AS (
-    SELECT DISTINCT person FROM person_day WHERE day >= %(from_day)s::date AND day < %(to_day)s::date),
-visited AS (
-    SELECT DISTINCT t.person FROM visit_task t JOIN site s ON s.id = t.site
-    WHERE t.state = 'done' AND t.result NOT IN ('seen', 'not_found')
-      AND (to_timestamp(t.done_us / 1000000) AT TIME ZONE s.zone)::date >= %(from_day)s::date
-      AND (to_timestamp(t.done_us / 1000000) AT TIME ZONE s.zone)::date < %(to_day)s::date)
 SELECT s.code AS site_code, s.name AS site_name, s.name_en AS site_name_en, s.region, count(*) AS residents,
-       count(seen.person) AS seen, count(visited.person) AS visited, count(coalesce(seen.person, visited.person)) AS reached
-FROM resident r JOIN site s ON s.id = r.site
-LEFT JOIN seen ON seen.person = r.id LEFT JOIN visited ON visited.person = r.id
+       count(*) FILTER (WHERE r.seen) AS seen, count(*) FILTER (WHERE r.visited) AS visited,
+       count(*) FILTER (WHERE r.seen OR r.visited) AS reached
+FROM (
+    SELECT p.site,
+        EXISTS (SELECT FROM person_day d WHERE d.person = p.id AND d.day >= %(from_day)s::date AND d.day < %(to_day)s::date) AS seen,
+        EXISTS (SELECT FROM visit_task t JOIN site v ON v.id = t.site
+                WHERE t.person = p.id AND t.state = 'done' AND t.result NOT IN ('seen', 'not_found')
+                  AND (to_timestamp(t.done_us / 1000000) AT TIME ZONE v.zone)::date >= %(from_day)s::date
+                  AND (to_timestamp(t.done_us / 1000000) AT TIME ZONE v.zone)::date < %(to_day)s::date) AS visited
+    FROM person p JOIN site h ON h.id = p.site
+    WHERE p.role = 'resident' AND p.consent_to_us IS NULL
+      AND (to_timestamp(p.consent_from_us / 1000000) AT TIME ZONE h.zone)::date < %(to_day)s::date
+      AND (%(sites)s::integer[] IS NULL OR p.site = ANY(%(sites)s)) AND h.region LIKE %(region)s || '%%') AS r
+JOIN site s ON s.id = r.site
 GROUP BY s.id ORDER BY s.region, s.code

@@ -90,7 +90,7 @@ def sessions(conn: psycopg.Connection[Any], count: int) -> list[str]:
     cookies = []
     towns = conn.execute("SELECT left(code, 9) FROM region WHERE substr(code, 7, 3) <> '000' ORDER BY code DESC").fetchall()
     for n in range(count):
-        town = None if n % 2 else str(towns[n][0])
+        town = None if n % 2 else str(towns[n % len(towns)][0])
         row = conn.execute(
             "INSERT INTO account (name, role, area) VALUES (%s, %s, %s) RETURNING id",
             [f"reader-{n}", "town" if town else "city", town or ""],
