@@ -11,7 +11,9 @@ from gateway.clock import HOUR_US, MINUTE_US
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceClass:
-    """family: "door", "counter", "terminal" or "desk" (no sensor: staff enter it). alive_every_us: silence longer than this proves nothing about its place.
+    """family: "door", "counter", "terminal" or "desk" (no sensor: staff enter it).
+
+    alive_every_us: silence longer than this proves nothing about its place.
 
     A class's limit is its reporting interval with one or two reports missed.
     """
