@@ -37,7 +37,8 @@ class ZoneReading:
     """The sites of one zone, whose local days begin together."""
 
     def __init__(self, conn: Connection, rows: Sequence[dict[str, Any]], period: ReportPeriod, zone: str, now_us: int) -> None:
-        self._conn, self._rows, self._period, self._zone = conn, rows, period, zone
+        self._conn, self._rows, self._zone = conn, rows, zone
+        self._days = period.days
         self.bounds = period.bounds(zone)
         self.until_us = max(self.bounds[0], min(self.bounds[-1], now_us))
         self._ids = [row["id"] for row in rows]
@@ -100,7 +101,7 @@ class ZoneReading:
         alive = report_sight.life_within(life, plan.life) if plan else None
         served, anonymous, staff, meals = service
         return Day(
-            day=self._period.days[n],
+            day=self._days[n],
             planned_us=length(plan.windows) if plan else 0,
             opened=report_sight.opened(alive, plan, holes, self.until_us) if plan else None,
             first_us=alive[0] if alive else None,
