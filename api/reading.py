@@ -222,22 +222,6 @@ class DoorMessageRow:
     rows_read: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadRow:
-    """A push that was given up, about an alert or a data period. enabled: its endpoint has not asked for no more."""
-
-    id: int
-    alert: int | None
-    period: int | None
-    version: int
-    endpoint: str
-    enabled: bool
-    attempts: int
-    last_status: int | None
-    last_error: str
-    done_us: int | None
-
-
 async def _all(conn: Connection, row: type[T], query: str, **values: object) -> list[T]:
     async with conn.cursor(row_factory=class_row(row)) as cursor:
         await cursor.execute(SQL[query], values)
@@ -325,14 +309,6 @@ async def alert(conn: Connection, sites: Sites, number: int) -> AlertRow | None:
     return rows[0] if rows else None
 
 
-async def sites_page(
-    conn: Connection, own: Sites, *, region: str, code: str | None, states: Sequence[str] | None, after: int, limit: int
-) -> list[SiteRow]:
-    """Return sites by id, those after a cursor. region: head of region codes."""
-    chosen = list(states) if states else None
-    return await _all(conn, SiteRow, "sites_page", sites=own, region=region, code=code, states=chosen, after=after, limit=limit)
-
-
 async def pending(conn: Connection, sites: Sites) -> list[AlertRow]:
     """Return the alerts that wait for someone: untaken first, the gravest first, at most `PENDING`."""
     return await _all(conn, AlertRow, "pending", sites=sites, limit=PENDING)
@@ -404,21 +380,6 @@ async def view_of(conn: Connection, gateway: int, from_us: int, to_us: int) -> V
     blind = await (await conn.execute(SQL["blinded"], span)).fetchall()
     gaps = [Gap(source=s, from_us=a, to_us=b, reason=why, counts=True) for s, a, b, why in blind]
     return View(spans=[list(c) for c in covered], gaps=gaps, through_us=max((c[1] for c in covered), default=0))
-
-
-async def dead_letters(conn: Connection, *, below: int | None = None, limit: int = 200) -> list[DeadRow]:
-    """Return the pushes that were given up, newest first, those below a cursor."""
-    return await _all(conn, DeadRow, "dead_letters", below=below, limit=limit)
-
-
-async def devices_page(
-    conn: Connection, own: Sites, *, region: str, code: str | None, after: int, limit: int
-) -> list[dict[str, Any]]:
-    """Return mounted devices by id, those after a cursor: columns of the query "devices_page"."""
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        values = {"sites": own, "region": region, "code": code, "after": after, "limit": limit}
-        await cursor.execute(SQL["devices_page"], values)
-        return await cursor.fetchall()
 
 
 async def endpoints(conn: Connection) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from analytics import reasons
-from api import acting, deadletters, reading
+from api import acting, deadletters, listing, reading
 from api import openapi as openapi_schema
 from api.access import Actor, Reader
 from api.console import console
@@ -205,7 +205,7 @@ async def sites(
     """Sites that the reader may see, page by page."""
     after = read_cursor(cursor) or 0
     async with console(request).scoped(who) as conn:
-        rows = await reading.sites_page(conn, who.sites, region=region, code=None, states=state, after=after, limit=limit + 1)
+        rows = await listing.sites_page(conn, who.sites, region=region, code=None, states=state, after=after, limit=limit + 1)
     more = str(rows[limit - 1].id) if len(rows) > limit else None
     return Sites(items=[Site.model_validate(row) for row in rows[:limit]], cursor=more)
 
@@ -308,7 +308,7 @@ async def dead_letters(request: Request, who: Reader, cursor: Cursor = None, lim
     if who.role != "city":
         return DeadLetters(items=[], cursor=None)
     async with console(request).scoped(who) as conn:
-        rows = await reading.dead_letters(conn, below=read_cursor(cursor), limit=limit + 1)
+        rows = await deadletters.listed(conn, below=read_cursor(cursor), limit=limit + 1)
     more = str(rows[limit - 1].id) if len(rows) > limit else None
     return DeadLetters(items=[DeadLetter.model_validate(row) for row in rows[:limit]], cursor=more)
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from api import figures, health, reading
+from api import figures, health, listing
 from api.access import Reader
 from api.console import console
 from api.errors import BadRequest
@@ -99,7 +99,7 @@ async def of_span(
         raise BadRequest("a span is of whole hours, one to 31 days of them, and ends after it begins")
     after = read_cursor(cursor) or 0
     async with console(request).scoped(who) as conn:
-        rows = await reading.sites_page(conn, who.sites, region=region, code=site, states=None, after=after, limit=limit + 1)
+        rows = await listing.sites_page(conn, who.sites, region=region, code=site, states=None, after=after, limit=limit + 1)
         named: list[dict[str, Any]] = [
             {"id": r.id, "code": r.code, "name": r.name, "region": r.region_code, "kind": r.kind} for r in rows[:limit]
         ]
@@ -119,7 +119,7 @@ async def devices(
     """Mounted devices and whether they are heard."""
     after, now = read_cursor(cursor) or 0, now_us()
     async with console(request).scoped(who) as conn:
-        rows = await reading.devices_page(conn, who.sites, region=region, code=site, after=after, limit=limit + 1)
+        rows = await listing.devices_page(conn, who.sites, region=region, code=site, after=after, limit=limit + 1)
     items = [Device.model_validate(row | {"state": _state(row, now)}) for row in rows[:limit]]
     return Devices(items=items, cursor=str(rows[limit - 1]["id"]) if len(rows) > limit else None)
 

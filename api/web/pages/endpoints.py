@@ -19,7 +19,7 @@ SIGNS = {"closed": "ok", "open": "alert", "half_open": "attention", "off": "clos
 async def endpoints(request: Request, who: Administrator) -> Response:
     """Every endpoint, and what was given up."""
     async with console(request).scoped(who) as conn:
-        rows, dead = await reading.endpoints(conn), await reading.dead_letters(conn)
+        rows, dead = await reading.endpoints(conn), await deadletters.listed(conn)
     shown = [row | _state(row, now_us()) for row in rows]
     return show(request, "endpoints.html", who=who, here="more", endpoints=shown, dead=dead)
 
