@@ -10,6 +10,7 @@ from api import daybook, history, reading
 from api.access import Reader
 from api.console import console
 from api.errors import BadRequest, NotFound
+from api.report_period import month_of
 from api.web import calendar_views, duty_views, health_views, views
 from api.web.fragments import LISTED
 from api.web.page import say_for, show
@@ -116,6 +117,7 @@ async def site(request: Request, who: Reader, code: str) -> Response:
         devices=devices,
         health=health_views.health(health, say),
         alerts=[views.alert(a, say) for a in past if a.state not in ("open", "acknowledged")],
+        month=month_of(say.now_us, row.zone),
         zone=row.zone,
         closed=[calendar_views.entry(e, row.zone, say) for e in closed],
         on_duty=[duty_views.shift(s, row.zone, say) for s in present],
