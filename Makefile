@@ -17,7 +17,7 @@ up: $(VENV)/installed ## Start everything with a simulated town; prints the page
 	@exec $(BIN)/smartcare up
 
 test: $(VENV)/installed ## Run all tests (real broker, database, browser)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/installed ## Style, types and import contracts
 	$(BIN)/ruff check --quiet .

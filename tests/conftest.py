@@ -69,3 +69,8 @@ def broker(tmp_path: Path) -> Iterator[nats.Broker]:
     """A fresh nats-server: user "worker", gateways and devices as `nats.Broker` describes."""
     with nats.Broker(tmp_path / "broker") as b:
         yield b
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what waits for real processes, so that no core stands idle at the end because of one long test."""
+    items.sort(key=lambda item: item.get_closest_marker("e2e") is None)

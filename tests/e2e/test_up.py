@@ -89,7 +89,7 @@ def test_up_shows_sites_events_and_an_alert_within_a_minute_and_stops_in_five_se
         expect(again.locator("main form[action^='/signin/']")).to_have_count(0)  # the link is used up
         page.locator("li[id^=alert-] a").first.click()
         expect(page.locator("article")).to_contain_text("新告警，已通知 · 站点", timeout=60_000)
-        expect(page.locator("article")).to_contain_text("值班（平台）已送达")
+        expect(page.locator("article")).to_contain_text("值班（平台）已送达", timeout=60_000)
         with psycopg.connect(database(state)) as conn:
             ((events, newest),) = conn.execute("SELECT count(*), max(pos) FROM event").fetchall()
         assert events > 500
