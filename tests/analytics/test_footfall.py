@@ -40,7 +40,10 @@ def register(doors: int = 1) -> Inputs:
             )
             for i in ids[: N // doors]
         ],
-        places=[PlaceInput(id=i, site=1 + (i - 1) // doors, code=f"p{i}", name="大门", name_en="Front door", room="entrance") for i in ids],
+        places=[
+            PlaceInput(id=i, site=1 + (i - 1) // doors, code=f"p{i}", name="大门", name_en="Front door", room="entrance")
+            for i in ids
+        ],
         devices=[
             DeviceInput(
                 id=i, gateway=1, identity=f"c/{i}", device_class="c", family="counter", name="计数器", place=i, mounted_us=0,
