@@ -1,6 +1,5 @@
 """What can go wrong at the edge, each as a problem that HTTP can say (RFC 9457)."""
 
-
 from collections.abc import Sequence
 
 
