@@ -121,6 +121,7 @@ class Fragments:
             "_site.html",
             say,
             site=views.site(row, say),
+            deadlines=views.deadlines(row, say),
             inside=row.detail.get("inside"),
             unsure=bool(row.detail.get("inside_unsure")),
             places=views.places(row, say),

@@ -165,6 +165,13 @@ def site(row: SiteRow, say: Say) -> SiteView:
     )
 
 
+def deadlines(row: SiteRow, say: Say) -> list[tuple[str, str]]:
+    """Say by when what is to happen at a site, nearest first: (when, what). Residents who are awaited are not named."""
+    dues = [(int(d["due_us"]), say.word("next", d["rule"])) for d in row.detail.get("deadlines", [])]
+    dues += [(int(d["due_us"]), say.word("next", "resident_absent")) for d in row.detail.get("awaited", [])]
+    return [(say.clock(due_us, row.zone), what) for due_us, what in sorted(dues)]
+
+
 def _hours(row: SiteRow, say: Say) -> str:
     day = WEEKDAYS[datetime.fromtimestamp(say.now_us // 1_000_000, ZoneInfo(row.zone)).weekday()]
     return "，".join(f"{a}–{b}" for a, b in row.hours.get(day, [])) or say("site.hours_closed")

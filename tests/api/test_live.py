@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import httpx
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from api.accounts import WHOLE
 from api.errors import TooManyAttempts
@@ -264,3 +265,14 @@ def test_an_installer_is_not_told_live_of_single_persons(running: Running, town:
             for topic in ("alerts", f"pending:{town.east}"):
                 assert f'id="alert-{about}"' not in stream.fragment(topic, f'id="alert-{told}"')
         assert client.get("/events", params={"topics": f"alert:{about}"}).status_code == 404
+
+
+def test_a_site_s_page_lists_every_deadline_nearest_first_and_names_nobody(east_staff: httpx.Client, town: Town) -> None:
+    hour = 3_600_000_000
+    dues = [{"rule": "left_open", "due_us": now_us() + 3 * hour}, {"rule": "no_activity", "due_us": now_us() + hour}]
+    detail = {"deadlines": dues, "awaited": [{"person": 4711, "due_us": now_us() + 40 * hour}]}
+    town.county.conn.execute("UPDATE site_status SET detail = detail || %s WHERE site = %s", [Jsonb(detail), town.east])
+    page = east_staff.get("/sites/east").text
+    listed = re.findall(r"<li><b>[^<]+</b> ([^<]+)</li>", page)
+    assert listed == ["应有动静", "应关门", "常来老人应来过"]
+    assert "4711" not in page
