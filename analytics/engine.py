@@ -22,7 +22,7 @@ from analytics.recent import remember
 from analytics.rules import GAP_US
 from analytics.sight import Gap, View
 from analytics.signals import SIGNALS
-from analytics.state import NEVER, ROW, Memory, dump, joined, load
+from analytics.state import NEVER, ROW, Memory, dump, in_order, joined, load
 from analytics.status import SiteStatus, site_status
 from analytics.town import Site, Town, compile_town
 from analytics.watch import Watch, is_activity, is_presence
@@ -287,7 +287,7 @@ class Shard:
         ready = rows["t_us"] <= np.where(sites["started"] == NEVER, -NEVER, clocks)[rows["s"]]
         if not ready.all():
             self.memory.waiting.append(rows.compress(~ready))
-        rows = _in_order(_only(rows, ready))
+        rows = in_order(_only(rows, ready))
         found: list[Finding] = []
         at = 0
         for end_us in quarters.ends(sites["clock"][begun := sites["started"] != NEVER], clocks[begun]):
@@ -386,14 +386,6 @@ def _piece(view: View, gap: Gap) -> tuple[int, int]:
 
 def _only(rows: Rows, mask: NDArray[np.bool_]) -> Rows:
     return rows if mask.all() else rows.compress(mask)
-
-
-def _in_order(rows: Rows) -> Rows:
-    """Sort by time; at the same time by device, and those of one device as they are."""
-    t, device = rows["t_us"], rows["device"]
-    if not ((t[1:] > t[:-1]) | (t[1:] == t[:-1]) & (device[1:] >= device[:-1])).all():
-        rows = rows.take(np.lexsort((device, t)))
-    return rows
 
 
 def _look_up(table: NDArray[np.int64], ids: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -142,6 +142,14 @@ def grouped(rows: NDArray[np.integer[Any]], of: int) -> NDArray[np.intp]:
     return np.argsort(rows.astype(np.int16 if of < 2**15 else np.int32), kind="stable")  # numpy sorts short integers by radix
 
 
+def in_order(rows: NDArray[np.void]) -> NDArray[np.void]:
+    """Sort rows of ROW by time; at the same time by device, and those of one device as they are."""
+    t, device = rows["t_us"], rows["device"]
+    if not ((t[1:] > t[:-1]) | (t[1:] == t[:-1]) & (device[1:] >= device[:-1])).all():
+        rows = rows.take(np.lexsort((device, t)))
+    return rows
+
+
 def joined(parts: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
     """Return the rows of all parts (one dtype) in one array."""
     raw = np.dtype((np.void, parts[0].dtype.itemsize))

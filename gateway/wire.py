@@ -17,16 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.events import (
-    EVENT_DTYPE,
-    GATEWAY_FLAGS,
-    MAX_TIME_US,
-    MAX_VALUE,
-    MIN_TIME_US,
-    TOKEN_BYTES,
-    Event,
-    Kind,
-)
+from gateway.events import EVENT_DTYPE, GATEWAY_FLAGS, MAX_TIME_US, MAX_VALUE, MIN_TIME_US, TOKEN_BYTES, Event, Kind
 
 MAGIC = b"\xca\xfe"
 VERSION = 1
@@ -36,8 +27,6 @@ SHORT, LONG, LENGTH_CRC = struct.Struct(">H"), struct.Struct(">I"), struct.Struc
 MAX_BODY_BYTES = 64 * 1024
 MAX_EVENTS = 1000
 MAX_DEVICE_BYTES = 120
-
-
 _Bound = int | NDArray[np.int64]
 
 
