@@ -340,7 +340,7 @@ class Shard:
         gateway, site = self.town.link
         new = np.array([g in touched for g in self.town.heard], np.bool_)
         mine = site[new[gateway]]
-        slow[mine] |= sites["open_records"][mine]
+        slow[mine] |= sites["held"][mine]
         slow[self._overdue(clocks)] = True
         at, kind, a = rows["s"], rows["kind"], rows["a"]
         eventful = late | sites["open_records"][at] | SPECIAL[kind]

@@ -35,6 +35,7 @@ SITE = np.dtype(
         ("last_event", "i8"),
         ("night", "?"),  # activity now is after hours
         ("open_records", "?"),  # something is held or open that any event may change
+        ("held", "?"),  # something is held back until more of what its gateways saw is known
         ("day_from", "i8"),
         ("day_to", "i8"),
         ("today_in", "i4"),

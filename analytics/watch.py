@@ -55,6 +55,7 @@ class Watch(Doors, Inside, Evening, Signals):
         self.state["clock"] = upto
         self.state["due"] = due
         self.state["open_records"] = any(r.rule in BY_EVENT for r in self.records)
+        self.state["held"] = any(r.held for r in self.records)
         return self.found
 
     def begin(self, from_us: int) -> None:
