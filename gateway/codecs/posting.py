@@ -4,6 +4,7 @@ One decision: a request that cannot be read at all gets no answer, so that the d
 have it answered returns the reject itself.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
@@ -44,7 +45,7 @@ class Post:
         return (answer(self.message, payload),)
 
 
-class Posting:
+class Posting(ABC):
     """A codec of one such family: `family` and `read` are its own. zone: IANA zone of clocks that do not say theirs."""
 
     family: str
@@ -67,6 +68,6 @@ class Posting:
         except Unreadable as e:
             return Decoded(reject=reject(e.reason, message.payload))
 
+    @abstractmethod
     def read(self, post: Post) -> Decoded:
         """Return what the request says. Raises Unreadable."""
-        raise NotImplementedError

@@ -3,7 +3,7 @@
 from analytics.findings import Rule
 from analytics.status import SiteStatus
 from gateway.events import Flag
-from tests.scenarios.day import COUNTER, DOOR, PLACE_OF, SHARD, TERMINAL, Day, inputs
+from tests.scenarios.day import COUNTER, DOOR, PLACE_OF, SHARD, SITE, TERMINAL, Day, inputs
 
 ALL = {DOOR: 1, COUNTER: 1, TERMINAL: 1}
 
@@ -76,3 +76,11 @@ def test_only_changed_sites_are_shown_and_a_quiet_one_from_time_to_time() -> Non
     day.now += 25_000_000
     day.beat()
     assert shown(day).clock_us == day.now
+
+
+def test_taking_some_sites_leaves_what_changed_at_the_others_for_later() -> None:
+    day = Day(inputs(ALL), since="09:00").at("09:01").counts(3).at("09:06")
+    assert day.engine.take_changed(SHARD, {SITE + 1}) == []
+    (status,) = day.engine.take_changed(SHARD, {SITE})
+    assert status.today_in == 3
+    assert day.engine.take_changed(SHARD) == []
