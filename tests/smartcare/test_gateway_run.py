@@ -42,6 +42,14 @@ class Box:
         code, said = self.ask("status", "--at", f"127.0.0.1:{self.port}", "--json")
         return code, json.loads(said) if code < 2 else {}
 
+    def until(self, code: int) -> dict[str, Any]:
+        """Wait until `status` ends with `code`, with a bound; returns what it said."""
+        end = time.monotonic() + TIMEOUT_S
+        while (found := self.status())[0] != code:
+            assert time.monotonic() < end, found
+            time.sleep(0.05)
+        return found[1]
+
 
 @pytest.fixture
 def box(
@@ -69,8 +77,7 @@ def box(
 
 
 def test_one_file_sets_a_gateway_up_and_it_says_how_it_is_and_takes_another_secret(box: Box, broker: nats.Broker) -> None:
-    code, said = box.status()
-    assert (code, said["code"]) == (0, CODE)
+    assert box.until(0)["code"] == CODE
     assert "一切正常" in box.ask("status", "--at", f"127.0.0.1:{box.port}")[1]
     assert box.ask("rotate", CODE, "--broker", str(broker.folder), "--hand-over")[0] == 0
     assert broker.credentials.state().of(CODE) == [f"{CODE}.2"]  # the first one has ended
@@ -79,8 +86,7 @@ def test_one_file_sets_a_gateway_up_and_it_says_how_it_is_and_takes_another_secr
     os.kill(box.child.pid, signal.SIGHUP)
     assert box.status()[1]["code"] == CODE
     broker.stop()
-    while box.status()[0] != 1:
-        time.sleep(0.05)
+    box.until(1)
     box.child.terminate()
     assert box.child.wait(10) == 0
     log = (box.folder / "gateway.log").read_text()
