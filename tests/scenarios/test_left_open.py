@@ -1,5 +1,7 @@
 """A door is open though the site is closed."""
 
+import pytest
+
 from analytics.findings import Phase, Rule
 from analytics.reasons import render
 from gateway.clock import HOUR_US
@@ -12,7 +14,7 @@ REPEAT = Flag.REPEAT
 
 def evening(**register: object) -> Day:
     """A working day until 16:52, quiet enough that no other rule speaks: the door was opened and closed."""
-    day = Day(inputs(rules={"no_activity": {"limit_min": 900}}, **register), since="07:30")  # type: ignore[arg-type]
+    day = Day(inputs(**({"rules": {"no_activity": {"limit_min": 900}}} | register)), since="07:30")  # type: ignore[arg-type]
     day.at("07:55").opens().at("07:56").closes().alive_until("16:52", DOOR)
     return day.expect_nothing()
 
@@ -45,6 +47,16 @@ def test_a_silent_sensor_proves_nothing_though_its_gateway_is_there() -> None:
     day.expect_nothing()
     day.closes(flags=REPEAT).at("18:00")
     day.expect(Rule.DEVICE_OFFLINE, Phase.END, at="17:40")
+    day.expect_nothing()
+
+
+@pytest.mark.parametrize(("said", "told"), [("17:21", True), ("17:19", False)])
+def test_what_a_door_said_shortly_before_the_deadline_counts_though_it_could_not_be_heard_then(said: str, told: bool) -> None:
+    day = evening(rules={"left_open": {"fresh_min": 10}, "no_activity": {"limit_min": 900}}).opens()
+    day.at(said).opens(flags=REPEAT).at("17:22").blind("z2m/", "17:22").at("17:31")
+    day.expect(Rule.MONITORING_GAP, at="17:22")
+    if told:
+        day.expect(LEFT_OPEN, at="17:30")
     day.expect_nothing()
 
 

@@ -3,7 +3,7 @@
 from analytics.findings import Phase, Rule, Severity
 from analytics.reasons import render
 from gateway.events import Flag, Kind
-from tests.scenarios.day import COUNTER, DOOR, Day, inputs
+from tests.scenarios.day import COUNTER, DOOR, PATIENT, Day, inputs
 
 NOT_OPENED = Rule.NOT_OPENED
 
@@ -80,6 +80,17 @@ def test_a_lost_gateway_holds_it_back_and_its_backlog_decides() -> None:
     none.expect(Rule.MONITORING_GAP, Phase.END, at="09:00")
     none.alive(COUNTER)
     none.expect(NOT_OPENED, at="08:30")
+
+
+def test_what_is_held_back_is_told_when_a_gateway_proves_it_by_having_been_there_alone() -> None:
+    day = Day(inputs({DOOR: 1, COUNTER: 2}, alive_us=PATIENT)).alive(DOOR, COUNTER).at("08:20").lost(2)
+    day.expect(Rule.MONITORING_GAP, at="08:20")
+    day.at("08:40").expect_nothing()  # the clock went on without gateway 2, which may have heard someone
+    day.back(2)
+    day.expect(Rule.MONITORING_GAP, Phase.END, at="08:40")
+    day.expect_nothing().beat()  # nothing happened: no event comes, only its word that it was listening
+    day.expect(NOT_OPENED, at="08:30")
+    day.expect_nothing()
 
 
 def test_late_evidence_takes_it_back() -> None:
