@@ -72,14 +72,23 @@ class Inbox:
         self._bytes = 0
         self._closed = False
 
-    def put(self, topic: str, payload: bytes, *, retained: bool, duplicate: bool, mid: int, connection: int) -> bool:
+    def put(
+        self, topic: str, payload: bytes, *, retained: bool, duplicate: bool, mid: int, connection: int, deaf_us: int = 0
+    ) -> bool:
         """Stamp and queue a message; False where the inbox was closed and the message is left to the broker."""
         with self._room:
             while not self._closed and self._deliveries and self._full(len(payload)):
                 self._room.wait()
             if self._closed:
                 return False
-            message = Message(topic=topic, payload=payload, received_us=self._clock(), retained=retained, duplicate=duplicate)
+            message = Message(
+                topic=topic,
+                payload=payload,
+                received_us=self._clock(),
+                retained=retained,
+                duplicate=duplicate,
+                deaf_us=deaf_us,
+            )
             self._deliveries.append(Delivery(message=message, mid=mid, connection=connection))
             self._bytes += len(payload)
             return True
@@ -131,6 +140,7 @@ class Bus:
         self._connection = 0
         self._up = False
         self._heard_us = clock()
+        self._deaf_us = {False: 0, True: 0}  # for what is said with QoS 0, and what the broker keeps for us
         self._refused = ""
         self._client = self._make(url, ca_file)
 
@@ -218,7 +228,7 @@ class Bus:
 
     # ------------------------------------------------------------------ in paho's thread
     def _on_connect(
-        self, client: Client, _data: object, _flags: ConnectFlags, reason: ReasonCode, _properties: Properties | None
+        self, client: Client, _data: object, flags: ConnectFlags, reason: ReasonCode, _properties: Properties | None
     ) -> None:
         if reason.is_failure:
             if str(reason) != self._refused:
@@ -227,6 +237,8 @@ class Bus:
             return
         self._connection += 1
         self._refused = ""
+        now_us = self._clock()
+        self._deaf_us = {False: now_us, True: self._deaf_us[True] if flags.session_present else now_us}
         client.subscribe([(topic, 1) for topic in sorted(self._topics)])
 
     def _on_subscribe(
@@ -260,7 +272,10 @@ class Bus:
         except UnicodeDecodeError:
             topic = "?"  # no codec claims it: quarantined like any other nonsense
         mid, connection = m.mid if m.qos else 0, self._connection if client is self._client else 0
-        if self._inbox.put(topic, bytes(m.payload), retained=m.retain, duplicate=m.dup, mid=mid, connection=connection):
+        deaf_us = self._deaf_us[m.qos > 0]
+        if self._inbox.put(
+            topic, bytes(m.payload), retained=m.retain, duplicate=m.dup, mid=mid, connection=connection, deaf_us=deaf_us
+        ):
             self._heard_us = self._clock()
             self._wake()
 

@@ -70,6 +70,7 @@ class Listener:
         host = host.strip("[]") or "127.0.0.1"
         self.local = is_local(host)
         self._addresses, self._clock, self._news = addresses, clock, news
+        self._since_us = clock()
         self._slots = asyncio.Semaphore(SLOTS)
         self._waiting: deque[Posted] = deque()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -156,7 +157,7 @@ class Listener:
             return PlainTextResponse("", 408)
         except ClientDisconnect:
             return PlainTextResponse("", 400)
-        message = Message(topic=topic, payload=body, received_us=self._clock())
+        message = Message(topic=topic, payload=body, received_us=self._clock(), deaf_us=self._since_us)
         posted = Posted(message=message, answered=asyncio.get_running_loop().create_future())
         self._waiting.append(posted)
         self._news()

@@ -209,13 +209,15 @@ fi
 for source in "${sources[@]}"; do
     case "$source" in
         zigbee2mqtt)
-            # By its own environment, so that its file stays its own.
+            # By its environment, which it writes into its own file when it starts: only these keys, whatever else stands there.
+            # With qos 1 the broker keeps what is said while the gateway is away.
             put "$root/etc/systemd/system/zigbee2mqtt.service.d/smartcare.conf" 0644 root <<DROPIN
 [Service]
 Environment=ZIGBEE2MQTT_CONFIG_MQTT_SERVER=mqtt://127.0.0.1:1883
 Environment=ZIGBEE2MQTT_CONFIG_MQTT_BASE_TOPIC=zigbee2mqtt
 Environment=ZIGBEE2MQTT_CONFIG_ADVANCED_LAST_SEEN=ISO_8601
 Environment=ZIGBEE2MQTT_CONFIG_AVAILABILITY_ENABLED=true
+Environment='ZIGBEE2MQTT_CONFIG_DEVICE_OPTIONS={"qos":1}'
 DROPIN
             ;;
         chirpstack)

@@ -2,7 +2,8 @@
 
 One decision: `data` is decoded here and `object` is ignored: its names depend on whatever codec someone has put into the
 device profile. The key of an uplink is its session's address and its frame counter, since the counter alone starts again
-at every join; a history record's key is its own time, which stays when the record is sent again.
+at every join; a history record's key is its own time, which stays when the record is sent again. A door's frame that follows
+the last one shows that none between was missed, whatever else was.
 
     application/<id>/device/<DevEUI>/event/up      {"time", "deviceInfo": {"devEui", "tags"}, "devAddr", "fCnt", "data"}
 """
@@ -68,7 +69,7 @@ class ChirpStack:
             return Decoded()
         try:
             envelope = read_json(_envelopes, message.payload)
-            last = Remembered(memory, _identity(envelope, match[1]))
+            last = Remembered(memory, _identity(envelope, match[1]), message.deaf_us)
             at = place(read_iso(envelope.time, UTC), message.received_us)
             if match[2] == "up" and envelope.data:
                 return _uplink(envelope, last, at)
@@ -142,7 +143,9 @@ def _events(reading: milesight.Reading, last: Remembered, at: Moment, key: int |
         case Kind.CONTACT if reading.time_s is not None:  # a sample of the past: a state, no edge
             return [at.event(last.device, Kind.CONTACT, flags | Flag.REPEAT, a=value, key=key)]
         case Kind.CONTACT:
-            return [last.contact(bool(value), at, flags, key)]
+            follows = key != 0 and last.get("frame") == key - 1
+            last.put(key, "frame")
+            return [last.contact(bool(value), at, flags, key, follows=follows)]
         case Kind.TAMPER:
             return last.on_change(Kind.TAMPER, "tamper", value, at, flags, key=key)
         case Kind.BATTERY:

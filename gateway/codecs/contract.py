@@ -13,13 +13,17 @@ from gateway.events import Event
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A vendor's message as it came, at `received_us` of the gateway's clock."""
+    """A vendor's message as it came, at `received_us` of the gateway's clock.
+
+    deaf_us: until when what was said on its way could not be heard, 0 if nothing said there was missed.
+    """
 
     topic: str
     payload: bytes
     received_us: int
     retained: bool = False
     duplicate: bool = False
+    deaf_us: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ class Ha03(Posting):
 
     def read(self, post: Post) -> Decoded:
         """Read a form of this sensor."""
-        last = Remembered(post.memory, post.device)
+        last = Remembered(post.memory, post.device, post.message.deaf_us)
         form = _form(post.payload)
         if form.get("imei") != post.request.name:
             raise Unreadable("bad_identity", "")

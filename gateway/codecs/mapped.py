@@ -78,7 +78,7 @@ class Mapped:
         try:
             document = _read(self._declared.format, message.payload)
             device = identity(self.family, name or local_id(_find(self._declared.device, document)))
-            last = Remembered(memory, device)
+            last = Remembered(memory, device, message.deaf_us)
             records = list(self._records(document, last, message.received_us, persons))
         except Unreadable as e:
             return Decoded(reject=reject(e, message.payload))

@@ -100,6 +100,18 @@ VS133: dict[tuple[int, int], tuple[int, Read]] = {
 }
 VS133_HISTORY = {channel: read for (channel, _), (size, read) in VS133.items() if size == 4}  # its records name the channel
 VS133_HISTORY_DWELL = (0x10, 0x20, 0x1E, 0x3C)
+VS121_HISTORY: dict[int, tuple[int, Read]] = {
+    # the whole view, a period, most people, regions by four, flows between sides by two, totals, dwell, line (part of totals)
+    0x01: (4, _view),
+    0x02: (4, _period),
+    0x03: (1, _nothing),
+    **{0x04 + i: (4, _regions(1 + 4 * i)) for i in range(4)},
+    **dict.fromkeys(range(8, 16), (4, _nothing)),
+    0x10: (4, _total16),
+    0x11: (5, _nothing),
+    0x12: (4, _nothing),
+}
+"""A record of a VS121 says after its time which of these follows."""
 
 CHANNELS: dict[tuple[int, int], tuple[int, Read]] = {
     **VS133,
@@ -189,6 +201,9 @@ def _history(rest: bytes, model: str) -> tuple[int, Read]:
         return 8, lambda d: _late(d, [Reading(kind=Kind.CONTACT, a=int(d[7] != 0))])
     if model in ("VS350", "VS351") and kind in (0, 1):
         return (13 if kind else 9), lambda d: _late(d, _period(d[5:9]) + (_total16(d[9:13]) if kind else []))
+    if model == "VS121" and kind in VS121_HISTORY:
+        size, read = VS121_HISTORY[kind]
+        return 5 + size, lambda d: _late(d, read(d[5:]))
     if model in ("VS133", "VS135"):
         if kind in VS133_HISTORY_DWELL:
             return 8, _nothing

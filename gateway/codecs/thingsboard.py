@@ -64,7 +64,7 @@ class ThingsBoard:
             document = read_json(_documents, message.payload)
             if word not in _DATA:
                 return self._linked(document, name, word, message, memory)
-            own = Remembered(memory, identity(FAMILY, name))
+            own = Remembered(memory, identity(FAMILY, name), message.deaf_us)
             records = list(self._records(document, api == "gateway", own, message, memory, persons))
         except Unreadable as e:
             return Decoded(reject=reject(e, message.payload))
@@ -79,7 +79,7 @@ class ThingsBoard:
         behind = document.items() if gateway else [("", document)]
         left = RECORDS
         for name, data in behind:
-            last = Remembered(memory, identity(own.device, name)) if gateway else own
+            last = Remembered(memory, identity(own.device, name), message.deaf_us) if gateway else own
             profile = self._mapping.profile(name or own.device.removeprefix(f"{FAMILY}/"))
             for item in data if isinstance(data, list) else [data]:
                 left -= 1

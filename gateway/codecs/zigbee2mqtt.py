@@ -1,9 +1,10 @@
 """zigbee2mqtt: door contacts (and whatever else sits on the same bridge), identity "z2m/<friendly name>".
 
 One decision: every publish is the whole cached state of the device, so nothing here is an event by itself; edges come
-from comparing with memory. A retained message is a state from before: its contact carries `Flag.INFERRED` unless
-`last_seen` gives it its own time, and it is no sign of life. So is what a bridge repeats from its cache when it is back: a change
-in it happened while nobody could hear it.
+from comparing with memory. A retained message is a state from before: its contact carries `Flag.INFERRED`, unless it is no edge
+and `last_seen` gives it its own time, and it is no sign of life. So is what a bridge repeats from its cache when it is back: a
+change in it happened while nobody could hear it. A bridge that says that it is online was away, also if nobody was there to hear
+it leave: the power fails for all of them.
 
     zigbee2mqtt/<name>               {"contact": true = closed, "battery": 93, "last_seen": …}
     zigbee2mqtt/<name>/availability  {"state": "online"}, or the bare word; empty when the device was renamed
@@ -76,7 +77,8 @@ def _is_command(name: str) -> bool:
 def _bridge(message: Message, memory: Mapping[str, int]) -> Decoded:
     online = _online(message.payload)
     last = Remembered(memory, SOURCE)
-    away = last.get("bridge") == 0
+    known = last.get("bridge")
+    away = known == 0 or (known is not None and not message.retained)
     last.put(int(online), "bridge")
     if online and away:
         last.put(message.received_us, "back")
@@ -108,7 +110,7 @@ def _online(payload: bytes) -> bool:
 
 
 def _device(name: str, message: Message, memory: Mapping[str, int]) -> Decoded:
-    last = Remembered(memory, identity("z2m", name))
+    last = Remembered(memory, identity("z2m", name), message.deaf_us)
     state = read_json(_states, message.payload)
     at = place(_last_seen(state.last_seen), message.received_us)
     flags = Flag.INFERRED if message.retained and not at.own else NO_FLAGS
@@ -116,7 +118,8 @@ def _device(name: str, message: Message, memory: Mapping[str, int]) -> Decoded:
     if state.contact is not None:
         key = at.t_us * 2 + (not state.contact) if at.own else 0  # one reception: a redelivery or a cache says it again
         event = last.contact(not state.contact, at, flags | Flag.HAS_KEY if key else flags, key)
-        if _unseen(last, at, memory.get(f"{SOURCE}#back", 0)) and not event.flags & Flag.REPEAT:
+        unseen = _unseen(last, at, memory.get(f"{SOURCE}#back", 0)) or message.retained
+        if unseen and not event.flags & Flag.REPEAT:
             event = replace(event, flags=event.flags | Flag.INFERRED)
         events.append(event)
     if state.tamper is not None:

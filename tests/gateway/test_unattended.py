@@ -27,7 +27,7 @@ from gateway.uplink import Key, Sender
 from gateway.wire import Answer, Renewal, decode_body, decode_header, stream_text
 from ingest.uplink import Receiver, Verdict
 from smartcare.embedded import nats, process
-from tests.gateway.test_service import CODE, Bell, backend_of, config, device_of
+from tests.gateway.bell import CODE, Bell, backend_of, config, device_of
 
 __all__ = ["config"]
 START_US = 1_790_000_000_000_000

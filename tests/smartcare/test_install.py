@@ -1,7 +1,9 @@
 """The script that sets a small box up: into a folder, again, and without doing anything."""
 
+import json
 import os
 import platform
+import shlex
 import shutil
 import signal
 import subprocess
@@ -56,7 +58,10 @@ def test_it_writes_what_the_gateway_and_the_bridges_need_and_nothing_the_second_
     lora = tomllib.loads(chirpstack.read_text())
     assert lora["network"]["net_id"] == "000000"
     assert lora["integration"]["mqtt"]["json"] is True
-    assert b"LAST_SEEN=ISO_8601" in written["etc/systemd/system/zigbee2mqtt.service.d/smartcare.conf"][0]
+    zigbee = written["etc/systemd/system/zigbee2mqtt.service.d/smartcare.conf"][0].decode().splitlines()
+    settings = dict(shlex.split(line)[0].removeprefix("Environment=").split("=", 1) for line in zigbee if "=" in line)
+    assert settings["ZIGBEE2MQTT_CONFIG_ADVANCED_LAST_SEEN"] == "ISO_8601"
+    assert json.loads(settings["ZIGBEE2MQTT_CONFIG_DEVICE_OPTIONS"]) == {"qos": 1}
     status, said = install(tmp_path, url="")  # the secret is known by now
     assert status == 0, said
     assert "nothing changed" in said

@@ -31,9 +31,10 @@ def envelope(frame: str = "", **changes: Any) -> bytes:
     return json.dumps({k: v for k, v in body.items() if v is not None}).encode()
 
 
-def decode(payload: bytes, memory: dict[str, int] | None = None, event: str = "up", eui: str = EUI) -> Decoded:
+def decode(payload: bytes, memory: dict[str, int] | None = None, event: str = "up", eui: str = EUI, deaf_us: int = 0) -> Decoded:
     topic = f"application/3f0b8c1e-0000-4000-8000-000000000001/device/{eui}/event/{event}"
-    return ChirpStack().decode(Message(topic=topic, payload=payload, received_us=NOW), memory or {}, {})
+    message = Message(topic=topic, payload=payload, received_us=NOW, deaf_us=deaf_us)
+    return ChirpStack().decode(message, memory or {}, {})
 
 
 def event(kind: Kind, a: int, b: int = 0, *, aux: int = 0, flags: Flag = Flag.HAS_KEY, t_us: int = SENT, key: int = KEY) -> Event:
@@ -82,6 +83,16 @@ def test_a_door_contact_on_lorawan_gets_its_edges_from_memory() -> None:
     assert first.events[1] == event(Kind.CONTACT, 1, flags=Flag.HAS_KEY | Flag.REPEAT)
     closed = decode(envelope("017557030000040000"), {**first.memory})
     assert closed.events == (event(Kind.CONTACT, 0),)
+
+
+def test_after_the_gateway_was_deaf_a_frame_that_follows_the_last_one_shows_that_its_edge_was_seen() -> None:
+    opened = envelope("030001")
+    for frame, flags in ((KEY - 1, Flag.HAS_KEY), (KEY - 2, Flag.HAS_KEY | Flag.INFERRED), (5, Flag.HAS_KEY | Flag.INFERRED)):
+        memory = {COUNTER: 0, f"{COUNTER}#frame": frame}
+        found = decode(opened, memory, deaf_us=NOW - 9_000_000)
+        assert found.events == (event(Kind.CONTACT, 1, flags=flags),)
+        closed = decode(envelope("030000", fCnt=45), {**memory, **found.memory}, deaf_us=NOW - 9_000_000)
+        assert closed.events == (event(Kind.CONTACT, 0, key=KEY + 4),)
 
 
 def test_history_is_late_has_its_own_time_and_keeps_its_key_when_sent_again() -> None:

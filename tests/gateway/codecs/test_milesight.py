@@ -57,6 +57,13 @@ T = 1_789_999_990  # 76 3b b1 6a
         ("VS121", "07d50100000000000002", [region(i, n) for i, n in zip(range(1, 9), (1, 0, 0, 0, 0, 0, 0, 2), strict=True)]),
         ("VS121", "08d50000000000000003", [region(i, n) for i, n in zip(range(9, 17), (0, 0, 0, 0, 0, 0, 0, 3), strict=True)]),
         ("VS121", "09da0100020003000400 0ee4010a001400 0f85763bb16a 10f701000200", []),
+        ("VS121", "20ce763bb16a01 050300a1 20ce763bb16a02 02000300", [region(0, 5, LATE, T), period(1, 2, 3, LATE, T)]),
+        ("VS121", "20ce763bb16a03 07 20ce763bb16a10 feff0b00", [total(1, 65534, 11, LATE | Flag.WRAP16, T)]),
+        ("VS121", "20ce763bb16a04 01000002", [region(i, n, LATE, T) for i, n in ((1, 1), (2, 0), (3, 0), (4, 2))]),
+        ("VS121", "20ce763bb16a05 00000003 20ce763bb16a07 00000004", [region(i, n, LATE, T) for i, n in (
+            (5, 0), (6, 0), (7, 0), (8, 3), (13, 0), (14, 0), (15, 0), (16, 4))]),
+        ("VS121", "20ce763bb16a06 09000000", [region(i, n, LATE, T) for i, n in ((9, 9), (10, 0), (11, 0), (12, 0))]),
+        ("VS121", "20ce763bb16a08 01000200 20ce763bb16a0f 03000400 20ce763bb16a11 010a001400 20ce763bb16a12 01000200", []),
         ("VS350", "017557 0367e100 04ccfeff0100 05cc01000200 0aef763bb16a", [
             BATTERY_87, total(1, 65534, 1, Flag.WRAP16), period(1, 1, 2)]),
         ("VS351", "84cc0100020001 85cc0300040001 8367e10001", [total(1, 1, 2, Flag.WRAP16), period(1, 3, 4)]),
@@ -85,6 +92,9 @@ def test_bytes_of_the_table_become_readings(model: str, data: str, readings: lis
         ("", "017557 20ce763bb16a0301000000", [BATTERY_87], "unknown_history"),
         ("VS133", "20ce763bb16a7701000000", [], "unknown_history"),
         ("VS350", "20ce763bb16a01050006", [], "truncated"),
+        ("VS121", "20ce763bb16a02 01000200 20ce763bb16a13 01000200", [period(1, 1, 2, LATE, T)], "unknown_history"),
+        ("VS121", "20ce763bb16a1001000b", [], "truncated"),
+        ("VS121", "20ce763bb1", [], "unknown_history"),
     ],
 )
 def test_what_is_not_known_ends_the_reading_and_keeps_what_came_before(

@@ -11,8 +11,10 @@ SEEN = 1_789_999_990_250_000
 FRONT = "z2m/康乐/前门"
 
 
-def decode(payload: bytes, memory: dict[str, int] | None = None, *, topic: str = "康乐/前门", retained: bool = False) -> Decoded:
-    message = Message(topic=f"zigbee2mqtt/{topic}", payload=payload, received_us=NOW, retained=retained)
+def decode(
+    payload: bytes, memory: dict[str, int] | None = None, *, topic: str = "康乐/前门", retained: bool = False, deaf_us: int = 0
+) -> Decoded:
+    message = Message(topic=f"zigbee2mqtt/{topic}", payload=payload, received_us=NOW, retained=retained, deaf_us=deaf_us)
     return Zigbee2Mqtt().decode(message, memory or {}, {})
 
 
@@ -106,6 +108,29 @@ def test_a_retained_state_says_that_the_edge_was_not_seen() -> None:
     assert decoded.events == (contact(1, Flag.TIME_RECEIVED | Flag.INFERRED),)
     unchanged = decode(b'{"contact":false}', {FRONT: 1}, retained=True)
     assert unchanged.events == (contact(1, Flag.TIME_RECEIVED | Flag.INFERRED | Flag.REPEAT),)
+    timed = b'{"contact":false,"last_seen":1789999990250}'  # when it was heard last, which need not be when it opened
+    assert decode(timed, {FRONT: 0}, retained=True).events == (contact(1, Flag.INFERRED, SEEN),)
+    assert decode(timed, {FRONT: 1}, retained=True).events == (contact(1, Flag.REPEAT, SEEN),)
+
+
+def test_an_edge_in_the_first_state_after_the_gateway_was_deaf_was_not_seen_and_the_next_one_was() -> None:
+    found = decode(b'{"contact":false}', {FRONT: 0}, deaf_us=NOW - 9)
+    assert found.events == (contact(1, Flag.TIME_RECEIVED | Flag.INFERRED),)
+    memory = {FRONT: 0, **found.memory}
+    assert decode(b'{"contact":true}', memory, deaf_us=NOW - 9).events == (contact(0, Flag.TIME_RECEIVED),)
+    deaf_again = decode(b'{"contact":true}', memory, deaf_us=NOW - 5)
+    assert deaf_again.events == (contact(0, Flag.TIME_RECEIVED | Flag.INFERRED),)
+    unchanged = decode(b'{"contact":true}', {FRONT: 0}, deaf_us=NOW - 9)
+    assert unchanged.events == (contact(0, Flag.TIME_RECEIVED | Flag.REPEAT),)
+    assert decode(b'{"contact":false}', {FRONT: 0, **unchanged.memory}, deaf_us=NOW - 9).events == (
+        contact(1, Flag.TIME_RECEIVED),
+    )
+
+
+def test_a_state_with_a_time_of_its_own_from_before_waited_and_was_said_in_time() -> None:
+    timed = b'{"contact":false,"last_seen":1789999990250}'
+    assert decode(timed, {FRONT: 0}, deaf_us=SEEN + 1).events == (contact(1, Flag(0), SEEN),)
+    assert decode(timed, {FRONT: 0}, deaf_us=SEEN - 1).events == (contact(1, Flag.INFERRED, SEEN),)
 
 
 def test_a_message_that_says_nothing_else_is_a_sign_of_life_unless_retained() -> None:
@@ -144,7 +169,10 @@ BACK = {"z2m/#bridge": 1, "z2m/#back": NOW - 1_000_000}
 def test_an_edge_in_what_a_bridge_repeats_when_it_is_back_was_not_seen_and_the_next_one_was() -> None:
     back = decode(b"online", {"z2m/#bridge": 0}, topic="bridge/state")
     assert back.memory == {"z2m/#bridge": 1, "z2m/#back": NOW}
-    assert decode(b"online", {**BACK, "z2m/#bridge": 1}, topic="bridge/state").memory == {}  # it never was away
+    assert decode(b"online", BACK, topic="bridge/state", retained=True).memory == {}  # it never was away
+    assert decode(b"online", BACK, topic="bridge/state").memory == {
+        "z2m/#back": NOW
+    }  # as after a power cut: nobody heard it leave
     memory = {**BACK, FRONT: 0}
     cached = decode(b'{"contact":false}', memory)
     assert cached.events == (contact(1, Flag.TIME_RECEIVED | Flag.INFERRED),)
