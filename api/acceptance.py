@@ -66,7 +66,7 @@ async def make(
     passed = bool(sensors) and all(not s["failed"] for s in sensors)
     record = {
         "format": FORMAT,
-        "site": {name: row[name] for name in ("code", "name", "kind", "region")},
+        "site": {name: row[name] for name in ("code", "name", "name_en", "kind", "region")},
         "first": first.isoformat(),
         "last": last.isoformat(),
         "days": days,
@@ -131,6 +131,7 @@ def _judged(s: Sensor, period: ReportPeriod, zone: str, tests: dict[str, dict[st
     ]
     return {
         "place": s.name,
+        "place_en": s.name_en,
         "devices": list(s.devices),
         "classes": list(s.classes),
         "days_reported": reported,

@@ -58,10 +58,12 @@ class Entry:
 def public(country: str = COUNTRY) -> Mapping[str, tuple[str, str]]:
     """Return the country's public holidays and worked weekend days (调休) of YEARS: "YYYY-MM-DD" → (kind, name).
 
-    country: ISO 3166 code. Raises DaybookError where the library does not know it.
+    country: ISO 3166 code; names are in its own language. Raises DaybookError where the library does not know it.
     """
     try:
         known = holidays.country_holidays(country, years=YEARS)
+        # unless told, the library names days in the language of whoever started this process
+        known = holidays.country_holidays(country, years=YEARS, language=known.default_language)
     except NotImplementedError as e:
         raise DaybookError(f"no public holidays are known of {country!r}; give an ISO 3166 code such as CN") from e
     worked = {day.isoformat(): ("workday", "") for day in sorted(known.weekend_workdays)}

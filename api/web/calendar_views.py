@@ -83,7 +83,7 @@ def month(site: SiteRow, first: date, present: Sequence[Entry], special: Mapping
 
 
 def _name(d: Day, say: Say) -> str:
-    """The library names days in Chinese only."""
+    """The library names days in the country's own language."""
     return d.name if d.name and (say.lang == "zh" or d.source != "library") else say("day_kind." + d.kind)
 
 

@@ -4,6 +4,7 @@ One decision: these are plain ASGI wrappers, because they must also hold for str
 """
 
 import asyncio
+import re
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,8 +28,8 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
-SCANS = "/install"
-"""The one page that may ask for the camera: to read the code on a device."""
+SCANS = re.compile(r"/install|/sites/[^/]+/check-in(/names)?")
+"""The pages that may ask for the camera: to read the code on a device or a card."""
 
 
 class SecurityHeaders:
@@ -45,7 +46,7 @@ class SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
-                if scope["path"] == SCANS:
+                if SCANS.fullmatch(scope["path"]):
                     headers["permissions-policy"] = HEADERS["permissions-policy"].replace("camera=()", "camera=(self)")
                 headers.setdefault("cache-control", "no-store")
             await send(message)

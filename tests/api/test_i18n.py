@@ -1,12 +1,15 @@
 """Words and times."""
 
+import re
 from datetime import datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.daybook import MODES
 from api.errors import MissingText
 from api.web import i18n
 from api.web.i18n import Say, day_start_us
@@ -69,3 +72,13 @@ def test_a_day_starts_at_local_midnight_even_when_clocks_change(second: int, zon
     local = datetime.fromtimestamp(start // 1_000_000, ZoneInfo(zone))
     assert (local.hour, local.minute, local.second) == (0, 0, 0)
     assert local.date() == datetime.fromtimestamp(second, ZoneInfo(zone)).date()
+
+
+def test_every_action_of_the_audit_log_has_words() -> None:
+    root, texts = Path(__file__).parents[2], i18n.load()["zh"]
+    sources = [path.read_text(encoding="utf-8") for folder in ("api", "smartcare") for path in (root / folder).rglob("*.py")]
+    said = [line for source in sources for line in re.findall(r"action ?= ?(.*)", source)]
+    actions = {name for line in said for name in re.findall(r'"(\w+\.[\w.]+)"', line)}
+    assert actions >= {"account.disabled", "register.changed"}
+    actions |= {f"site.{mode}.{what}" for mode in MODES for what in ("entered", "cancelled")}
+    assert {a for a in actions if f"audit_action.{a}" not in texts} == set()

@@ -28,9 +28,9 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/install")
-async def install(request: Request, who: Installer, number: str = "") -> Response:
-    """What waits to be claimed, the form for one, walk tests, and the swap of a gateway."""
-    return await _install(request, who, number[:500])
+async def install(request: Request, who: Installer, number: str = "", place: str = "") -> Response:
+    """What waits to be claimed, the form for one, walk tests, and the swap of a gateway. place: to choose it beforehand."""
+    return await _install(request, who, number[:500], chosen=place[:200])
 
 
 async def _install(request: Request, who: Principal, number: str, status: int = 200, **said: Any) -> Response:
@@ -42,7 +42,7 @@ async def _install(request: Request, who: Principal, number: str, status: int = 
         devices = [d for d in await registering.rows(conn, who, "devices") if d["place"]]
         waits = await installing.waiting(conn, who)
     names = {s.code: say.name(s.name, s.name_en) for s in sites}
-    values: dict[str, Any] = {"errors": [], "done": ""} | said
+    values: dict[str, Any] = {"errors": [], "done": "", "chosen": ""} | said
     return show(
         request,
         "install.html",

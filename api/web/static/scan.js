@@ -1,10 +1,10 @@
-// Reads the code on a device with the phone's camera, where the browser can; the field beside it works without.
+// Reads the code on a device or a card with the phone's camera, where the browser can; the field beside it works without.
 
 const FORMATS = ["qr_code", "data_matrix", "code_128"];
 const PATIENCE_MS = 30_000;
 const button = document.getElementById("scan");
 const video = document.getElementById("camera");
-const field = document.querySelector("input[name=number]");
+const field = button?.form.querySelector("input[type=text], input:not([type])");
 
 async function look() {
   const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
