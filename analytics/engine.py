@@ -63,9 +63,9 @@ class Engine:
         """Drop a shard that is no longer owned, or whose state is to be built anew."""
         self._shards.pop(shard, None)
 
-    def take_changed(self, shard: int, sites: Container[int] | None = None) -> list[SiteStatus]:
+    def take_changed(self, shard: int, sites: Container[int] | None = None, most: int | None = None) -> list[SiteStatus]:
         """Return what the page shows of the sites that changed since they were last taken; `sites`: of these only."""
-        return self._shard(shard).take_changed(sites)
+        return self._shard(shard).take_changed(sites, most)
 
     def _shard(self, shard: int) -> "Shard":
         if shard not in self._shards:
@@ -90,13 +90,16 @@ class Shard:
             found += self._register(batch.inputs)
         touched = {c.gateway for c in batch.coverage} | {b.gateway for b in batch.blind} | {x.gateway for x in batch.liveness}
         found += self._look(batch, touched)
-        found += self._advance(self._rows(batch), touched)
-        return found
+        rows = self._rows(batch)
+        if (touched or batch.inputs is not None) and self.memory.waiting:  # nothing else moves clocks
+            rows = joined([*self.memory.waiting, rows])
+            self.memory.waiting.clear()
+        return found + self._advance(rows, touched)
 
-    def take_changed(self, sites: Container[int] | None) -> list[SiteStatus]:
-        """Return the status of the sites that changed since they were last taken."""
+    def take_changed(self, sites: Container[int] | None, most: int | None) -> list[SiteStatus]:
+        """Return the status of the sites that changed since they were last taken, or of some of them."""
         by_row = self.town.by_row
-        changed = sorted(row for row in self.changed if sites is None or by_row[row].input.id in sites)
+        changed = sorted(row for row in self.changed if sites is None or by_row[row].input.id in sites)[:most]
         self.changed.difference_update(changed)
         self._shown[changed] = self.memory.sites["clock"][changed]
         return [site_status(self.memory, self.town, by_row[row]) for row in changed]
@@ -252,7 +255,7 @@ class Shard:
         stored = np.ascontiguousarray(batch.rows, COLUMNS)
         if len(rows):  # a row of ROW begins with one of COLUMNS
             rows.view(np.uint8).reshape(len(rows), -1)[:, : COLUMNS.itemsize] = stored.view(np.uint8).reshape(len(rows), -1)
-        rows["pos"] = batch.pos
+        rows["pos"] = batch.pos if batch.positions is None else batch.positions
         return self._place(rows)
 
     def _place(self, rows: Rows) -> Rows:
@@ -281,9 +284,6 @@ class Shard:
     def _advance(self, rows: Rows, touched: set[int]) -> list[Finding]:
         sites = self.memory.sites
         clocks = self._clocks()
-        if touched and self.memory.waiting:  # clocks move with coverage and liveness only
-            rows = joined([*self.memory.waiting, rows])
-            self.memory.waiting.clear()
         ready = rows["t_us"] <= np.where(sites["started"] == NEVER, -NEVER, clocks)[rows["s"]]
         if not ready.all():
             self.memory.waiting.append(rows.compress(~ready))

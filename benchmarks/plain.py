@@ -1,29 +1,28 @@
 """The rules as most people would write them: dicts, one call per event, timers looked at as time goes on, loops over subjects.
 
-One decision: it is written anew from what the rules mean and shares only the calendar, the settings and, for a silence, the
-formula (`silence.learn` and `limits`, of one site at a time), so that it is both what the engine is measured against and the
-oracle of a test. Of a reason it says the code alone.
-
-Left out, which makes it faster than it ought to be: unusual_footfall, what zeros say of a counter (counter_blind),
-resident_absent, closed_early, and changes of the register.
+One decision: it is written anew from what the rules mean and shares only the calendar, the settings and, for a silence and a
+person's rhythm, the formula (`silence` and `rhythm`, of one site or person at a time), so that it is both what the engine is
+measured against and the oracle of a test. Of a reason it says the code alone.
 """
 
 from collections.abc import Iterable
 
-from analytics.calendars import Calendar, Window
+from analytics.calendars import Window
 from analytics.findings import Finding, Rule, SubjectKind
 from analytics.quarters import QUARTER_US
-from analytics.rules import HELD_US, compile_rules, minutes
-from analytics.state import FAMILIES, NEVER
-from benchmarks import plain_quarters, plain_sight
-from benchmarks.plain_book import State, new_device, new_site
-from benchmarks.plain_events import ABSENT, LASTING, Events
+from analytics.rules import HELD_US, minutes
+from analytics.state import NEVER
+from analytics.watch import ABSENT
+from benchmarks import plain_evening, plain_quarters, plain_sight
+from benchmarks.plain_book import State
+from benchmarks.plain_events import LASTING, Events
+from benchmarks.plain_register import register
 from gateway.events import MAX_TIME_US, MIN_TIME_US
 from ingest.columns import Batch
 from ingest.inputs import decode
 
-RULES = frozenset(Rule) - {Rule.UNUSUAL_FOOTFALL, Rule.RESIDENT_ABSENT, Rule.CLOSED_EARLY, Rule.NOBODY_REACHED}
-"""What is found here; of counter_blind only what counters say of themselves ("occluded")."""
+RULES = frozenset(Rule) - {Rule.NOBODY_REACHED}
+"""What is found here; that nobody could be reached is no finding of the engine either."""
 
 
 def events_of(batch: Batch) -> list[State]:
@@ -39,7 +38,7 @@ class Plain(Events):
         """Take a batch; `events`: its rows, where they are dicts already. Returns what it reveals."""
         self.found, self.shard = [], batch.shard
         if batch.inputs is not None:
-            self._register(batch.inputs)
+            register(self, decode(batch.inputs))
         plain_sight.look(self, batch)
         for e in events_of(batch) if events is None else events:
             site = self.site_of_place.get(e["place"])
@@ -47,26 +46,6 @@ class Plain(Events):
                 site["waiting"].append(e)
         self._go_on()
         return self.found
-
-    def _register(self, inputs: bytes) -> None:
-        assert not self.sites, "the register may not change here"
-        register = decode(inputs)
-        for s in register.sites:
-            calendar = Calendar(s.zone, s.hours, s.closed, days=register.days, modes=s.modes)
-            self.sites[s.id] = new_site(s.id, s.capacity, calendar, compile_rules(s.rules))
-        self.site_of_place = {p.id: self.sites[p.site] for p in register.places}
-        for d in register.devices:
-            if (site := self.site_of_place.get(d.place)) is not None:
-                device = self.devices[d.id] = new_device(d, site["rules"])
-                site["devices"].append(device)
-                site["sensors"] += [device] if d.family in FAMILIES else []
-        order = [g.id for g in register.gateways]
-        for site in self.sites.values():
-            counted = {d["place"] for d in site["devices"] if d["family"] == "counter"}
-            site["entrances"] = {p.id for p in register.places if p.room == "entrance" and self.site_of_place[p.id] is site}
-            site["gates"] = site["entrances"] | (set() if site["entrances"] & counted else counted)
-            site["counted"] = bool(counted)
-            site["gateways"] = sorted({d["gateway"] for d in site["devices"]}, key=order.index)
 
     # ---------------------------------------------------------------- time
 
@@ -78,7 +57,7 @@ class Plain(Events):
             views = [v for g in site["gateways"] if (v := self.views.get(g)) and v["spans"]]
             if site["started"] is None and views:
                 site["started"] = site["clock"] = views[0]["spans"][0][0]
-                self._turn_page(site, site["clock"])
+                self.turn_page(site, site["clock"])
             if site["started"] is not None:
                 clocks[number] = max(site["clock"], min((v["through"] for v in views if v["alive"]), default=0))
                 ends |= set(range(site["clock"] // QUARTER_US + 1, clocks[number] // QUARTER_US + 1))
@@ -118,7 +97,7 @@ class Plain(Events):
         site["due"] = min(due, *(d["due"] for d in site["devices"])) if site["devices"] else due
 
     def _next_due(self, site: State) -> int:
-        due: int = min(site["agenda"], self._silence_due(site))
+        due: int = min(site["agenda"], self._silence_due(site), plain_evening.due(site))
         for r in site["records"]:
             due = min(due, self._over_at(site, r), r["deadline"] + HELD_US if r["held"] else NEVER)
         for d in site["devices"]:
@@ -146,6 +125,8 @@ class Plain(Events):
                 plain_sight.device_due(self, site, d, d["due"])
         if self._silence_due(site) <= now:
             self._silent(site)
+        if (early := plain_evening.due(site)) <= now:
+            plain_evening.fire(self, site, early)
         for r in list(site["records"]):
             over = self._over_at(site, r)
             if over <= now:
@@ -160,7 +141,8 @@ class Plain(Events):
 
     # ---------------------------------------------------------------- calendar
 
-    def _turn_page(self, site: State, now: int) -> None:
+    def turn_page(self, site: State, now: int) -> None:
+        """Set what holds from `now` on and when the calendar speaks next."""
         calendar, rules = site["calendar"], site["rules"]
         closed = self.closed_at(site, now)
         site["stay_from"] = NEVER if closed is None else closed + minutes(rules.people_after_closing.after_min)
@@ -183,6 +165,7 @@ class Plain(Events):
             "night": w.closes_us + minutes(rules.opened_after_hours.after_min),
             "left": w.closes_us + minutes(rules.left_open.after_min),
             "stays": w.closes_us + minutes(rules.people_after_closing.after_min),
+            "evening": max(w.opens_us, w.closes_us - minutes(rules.closed_early.early_min)),
         }
 
     def _calendar(self, site: State, now: int) -> None:
@@ -199,13 +182,16 @@ class Plain(Events):
             if now == w.opens_us:
                 for r in [r for r in records if r["rule"] in (Rule.LEFT_OPEN, Rule.PEOPLE_AFTER_CLOSING)]:
                     self.end(site, r, now)
+            if now == at["evening"]:
+                plain_evening.look(site, w, now)
             if now == w.closes_us:
+                plain_evening.learn(site, w)
                 for r in [r for r in records if r["rule"] in ABSENT and not r["held"]]:
                     self.end(site, r, now)
             if now == at["stays"]:
                 site["stayed"] = site["inside"]
                 self.stays(site, now)
-        self._turn_page(site, now)
+        self.turn_page(site, now)
 
     # ---------------------------------------------------------------- nobody there
 

@@ -5,7 +5,8 @@ from typing import Any
 from analytics.findings import Phase, Rule, SubjectKind
 from analytics.rules import minutes
 from analytics.state import NEVER
-from benchmarks import plain_quarters
+from analytics.watch import ABSENT
+from benchmarks import plain_quarters, plain_residents
 from benchmarks.plain_book import Book, State
 from gateway.events import FaultCode, Flag, Kind, ListRole, Result
 
@@ -20,7 +21,6 @@ FAULTS = {
     int(FaultCode.BATTERY_LOW): (Rule.BATTERY_LOW, "battery_said_low"),
 }
 LASTING = {"tamper", *(code for _, code in FAULTS.values())}
-ABSENT = (Rule.NOT_OPENED, Rule.NO_ACTIVITY)
 
 
 class Events(Book):
@@ -44,6 +44,8 @@ class Events(Book):
                 if is_open is not device["door"] or edge:
                     device["door_since"] = t
                 device["door"], device["door_seen"] = is_open, t
+        if kind == PASSAGE and e["person"]:
+            plain_residents.observe(self, e)
         if edge or kind == PASSAGE or e["d_in"] + e["d_out"] > 0:
             self._active(site, device, e, late=late)
         if kind == CONTACT:
@@ -80,7 +82,7 @@ class Events(Book):
             if late and r["absent"] and r["since"] <= t < r["last"] and subject.get(r["kind"]) == r["subject"]:
                 self.end(site, r, t, Phase.RETRACT)
             elif r["rule"] in ABSENT:
-                if r["since"] + (r["rule"] is Rule.NO_ACTIVITY) <= t <= r["deadline"]:
+                if r["since"] + (r["rule"] is not Rule.NOT_OPENED) <= t <= r["deadline"]:
                     self.end(site, r, t, Phase.RETRACT)
                 elif r["deadline"] < t < r["until"] and r["held"]:
                     r["first"] = min(t, r["first"] or t)

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analytics.findings import Phase, Rule, SubjectKind
+from analytics.findings import Phase, Rule
 from analytics.inactivity import ALWAYS_US, MONTH_DAYS
 from analytics.quarters import BLIND_US, QUARTER_US
 from analytics.rules import minutes
 from analytics.silence import MODEL, Silence, kind_after, kind_of, learn, limits
 from analytics.state import NEVER
-from benchmarks import plain_sight
+from benchmarks import plain_footfall, plain_residents, plain_sight
 from gateway.events import Flag, Kind, Result
 
 if TYPE_CHECKING:
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 State = dict[str, Any]
 MODEL_DTYPE = np.dtype(MODEL)
 PASSAGE, STRANGER, ODD = int(Kind.PASSAGE), int(Result.STRANGER), int(Flag.TIME_IMPLAUSIBLE)
-COUNTS = ("messages", "edges", "people_in", "people_out", "passages", "strangers", "odd")
+COUNTS = ("messages", "edges", "opens", "people_in", "people_out", "passages", "strangers", "odd")
 
 
 def count(d: State, e: State, edge: bool) -> None:
     """Add an event to what a device said in this quarter."""
     d["messages"] += 1
     d["edges"] += edge
+    d["opens"] += edge and e["a"] == 1
     d["people_in"] += e["d_in"]
     d["people_out"] += e["d_out"]
     if e["kind"] == PASSAGE:
@@ -50,41 +51,13 @@ def close(book: "Book", site: State, to_us: int) -> None:
         d["active"] = d["edges"] + d["people"] > 0
     _silence(site, q)
     _health(book, site, q)
+    plain_footfall.close(book, site, q)
+    plain_residents.close(book, site, q)
     _occupancy(book, site, q)
     _strangers(book, site, q)
     for d in site["devices"]:
         for name in COUNTS:
             d[name] = 0
-
-
-def update(book: "Book", site: State, of: State, q: State, rule: Rule, code: str, on: bool, off: bool, **how: Any) -> None:
-    """Begin or end what a rule says of a site or a device, quarter by quarter."""
-    streak = of["streaks"].setdefault(rule, {"on": 0, "since": 0, "raised": False})
-    kind = SubjectKind.SITE if of is site else SubjectKind.DEVICE
-    if on and not streak["on"]:
-        streak["since"] = q["from"]
-    if not on and not (off and streak["on"]):
-        return
-    if streak["raised"]:
-        same = (r for r in site["records"] if r["rule"] is rule and r["subject"] == of["id"] and r["kind"] is kind and r["last"])
-        r = next(same, None)
-        if r is None:
-            streak |= {"on": int(on), "raised": False, "since": q["from"]}
-        elif on:
-            r["last"], r["first"], r["count"] = q["to"], 0, 0
-        else:
-            r["first"], r["count"] = r["first"] or q["from"], r["count"] + 1
-            if r["count"] >= how.get("end_after", 1):
-                streak |= {"on": 0, "raised": False}
-                book.end(site, r, r["first"])
-    elif on:
-        streak |= {"on": streak["on"] + 1, "raised": True}
-        more: dict[str, Any] = {"deadline": q["to"], "last": q["to"], "people": how.get("people", 0)}
-        if how.get("since"):
-            more |= {"since": how["since"], "absent": True}
-        book.begin(site, book.record(site, rule, kind, of["id"], code, streak["since"], **more))
-    else:
-        streak["on"] = 0
 
 
 # -------------------------------------------------------------------- silence
@@ -193,14 +166,14 @@ def _health(book: "Book", site: State, q: State) -> None:
         if d["family"] == "door":
             calm = max(int(rules.flapping.calm_min // 15), 1)
             off = d["sees"] and not d["chatters"]
-            update(book, site, d, q, Rule.FLAPPING, "flapping", d["chatters"], off, end_after=calm)
+            book.update(site, d, q, Rule.FLAPPING, "flapping", d["chatters"], off, end_after=calm)
         d["in_today"] += d["people_in"]
         d["out_today"] += d["people_out"]
         d["odd_today"] += d["odd"]
         d["heard_today"] |= d["messages"] > 0
         odd = d["odd_today"] >= rules.clock_wrong.messages
         right = last and d["heard_today"] and not d["odd_today"]
-        update(book, site, d, q, Rule.CLOCK_WRONG, "clock_wrong", odd, right)
+        book.update(site, d, q, Rule.CLOCK_WRONG, "clock_wrong", odd, right)
     if last:
         _mismatch(book, site, q)
         for d in site["devices"]:
@@ -230,7 +203,7 @@ def _missing(book: "Book", site: State, d: State, q: State) -> None:
     unlikely = d["run"] * log1p(-habit) < log(1e-5) and d["days"] * log1p(-daily) < log(1e-2)
     rules = site["rules"]
     long = d["run"] >= 4 * rules.stuck.hours if rule is Rule.STUCK else d["days"] >= rules.device_silent.days
-    update(book, site, d, q, rule, rule.value, unlikely and long and not d["active"], d["active"], since=d["run_since"])
+    book.update(site, d, q, rule, rule.value, unlikely and long and not d["active"], d["active"], since=d["run_since"])
 
 
 def _mismatch(book: "Book", site: State, q: State) -> None:
@@ -248,7 +221,7 @@ def _mismatch(book: "Book", site: State, q: State) -> None:
         known = d["counted_days"] >= rules.days and total >= 30 * rules.days
         on = known and abs(own) > rules.share and own * whole > 0 and abs(whole) > rules.share / 2
         off = known and abs(own) < 0.8 * rules.share
-        update(book, site, d, q, Rule.COUNT_MISMATCH, "count_mismatch", on, off)
+        book.update(site, d, q, Rule.COUNT_MISMATCH, "count_mismatch", on, off)
 
 
 def _end_day(d: State) -> None:
@@ -304,7 +277,7 @@ def _strangers(book: "Book", site: State, q: State) -> None:
     on = people >= limit and not (q["excused"] and site["calendar"].mode(q["from"], q["to"]) == "visit")
     code = "stranger_spike" if known else "stranger_spike_new"
     off = people < limit / 2 and not on
-    update(book, site, site, q, Rule.STRANGER_SPIKE, code, on, off, end_after=2, people=people)
+    book.update(site, site, q, Rule.STRANGER_SPIKE, code, on, off, end_after=2, people=people)
     for r in [r for r in site["records"] if on and r["rule"] is Rule.STRANGER_SPIKE]:
         if people >= 1.5 * r["people"]:
             r["people"], r["code"] = people, code

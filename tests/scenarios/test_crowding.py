@@ -101,6 +101,14 @@ def test_a_backlog_that_comes_late_neither_raises_it_nor_counts() -> None:
     assert day.expect(CROWDING, at="10:00").reason["code"] == "crowding_unsure"
 
 
+def test_what_waited_for_another_gateway_is_not_late_when_the_register_no_longer_asks_for_that_one() -> None:
+    day = hall({DOOR: 2, COUNTER: 1})
+    day.silent.add(2)
+    day.at("09:00").counts(11).expect_nothing()  # gateway 2 may still have seen something before
+    day.at("09:05").registers(centre({COUNTER: 1}, version=2))
+    assert day.expect(CROWDING, at="09:00").reason["code"] == "crowding"
+
+
 def test_a_site_far_from_its_capacity_is_counted_as_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     day = hall().at("09:00")
     day.at("09:01")
