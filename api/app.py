@@ -46,7 +46,7 @@ from api.web.pages import (
     signin,
     visits,
 )
-from api.web.security import BodyLimit, SameOrigin, SecurityHeaders
+from api.web.security import BodyLimit, CutOff, SameOrigin, SecurityHeaders
 
 __all__ = ["ApiSettings", "create_app"]
 
@@ -115,6 +115,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.add_middleware(BodyLimit)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.allowed_hosts), www_redirect=False)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(CutOff, stopping=lambda: hub.closing)
     return app
 
 

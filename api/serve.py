@@ -1,8 +1,10 @@
 """Serves the application with uvicorn.
 
-One decision: open streams are told to end the moment a signal arrives, so that stopping takes no longer than a request.
+One decision: open streams are told to end the moment a signal arrives, so that stopping takes no longer than a request; and the
+signal is not raised once more when all have ended, so that what runs beside the server is stopped once, and in order.
 """
 
+import signal
 from contextlib import suppress
 from types import FrameType
 
@@ -19,9 +21,10 @@ class Server(uvicorn.Server):
     """uvicorn that ends the live streams before it waits for requests to finish."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Ask everything to stop."""
+        """Ask everything to stop; a second Ctrl-C waits for nothing."""
         self.end_streams()
-        super().handle_exit(sig, frame)
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
     def end_streams(self) -> None:
         """Close the live hub; pages reconnect elsewhere or later."""

@@ -1,10 +1,11 @@
-"""What stands between the network and the handlers: body limit, cross-site check, security headers.
+"""What stands between the network and the handlers: body limit, cross-site check, security headers, the end of the server.
 
 One decision: these are plain ASGI wrappers, because they must also hold for streams and for requests that no route takes.
 """
 
 import asyncio
 import re
+from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -52,6 +53,31 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, with_headers if scope["type"] == "http" else send)
+
+
+class CutOff:
+    """Answers 503 to a request that is cut off because the server stops, instead of ending with an error."""
+
+    def __init__(self, app: ASGIApp, stopping: Callable[[], bool]) -> None:
+        self.app = app
+        self.stopping = stopping
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Wrap one request."""
+        begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        except asyncio.CancelledError:
+            if scope["type"] != "http" or not self.stopping():
+                raise
+            if not begun:
+                await problem(503, "unavailable", "the server stops; try again in a few seconds")(scope, receive, send)
 
 
 class BodyLimit:
