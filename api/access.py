@@ -33,6 +33,7 @@ async def signed_in(request: Request) -> Principal:
     found = None
     if header or cookie:
         async with state.pool.connection() as conn:
+            await conn.set_autocommit(True)  # one question; the pool takes it back
             if header:
                 if header.lower().startswith(BEARER):
                     found = await accounts.read_token(conn, header[len(BEARER) :].strip(), now)

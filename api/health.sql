@@ -1,22 +1,22 @@
 -- name: shards
 -- How the shards stand that have gateways (used), or whose analyzer fails: held (a worker owns it), silent_us since that worker last said that it lives.
-WITH clock AS (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us)
-SELECT s.id, EXISTS (SELECT 1 FROM gateway g WHERE g.shard = s.id AND NOT g.suspended) AS used, s.pos, s.analysed, s.failing_since_us, l.pid IS NOT NULL AS held, now_us - w.at_us AS silent_us, w.broker_lost_us,
+WITH clock AS (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us),
+     used AS MATERIALIZED (SELECT DISTINCT shard FROM gateway WHERE NOT suspended)
+SELECT s.id, s.id IN (SELECT shard FROM used) AS used, s.pos, s.analysed, s.failing_since_us, l.pid IS NOT NULL AS held, now_us - w.at_us AS silent_us, w.broker_lost_us,
        now_us - w.broker_lost_us AS away_us
 FROM clock, shard s
 LEFT JOIN worker w ON w.owner = s.owner
 LEFT JOIN pg_locks l ON l.locktype = 'advisory' AND l.granted AND l.classid::bigint = %(space)s AND l.objid::bigint = s.id
      AND l.objsubid = 2 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-WHERE (s.failing_since_us IS NOT NULL OR EXISTS (SELECT 1 FROM gateway g WHERE g.shard = s.id AND NOT g.suspended))
+WHERE (s.failing_since_us IS NOT NULL OR s.id IN (SELECT shard FROM used))
   AND (%(sites)s::integer[] IS NULL OR s.id IN (SELECT shard FROM site WHERE id = ANY(%(sites)s)))
 ORDER BY s.id
 
 -- name: lost_gateways
 -- Gateways that are lost now; for a reader of some sites, those with a device there.
 SELECT g.code, g.shard, v.at_us
-FROM gateway g
-CROSS JOIN LATERAL (SELECT alive, at_us FROM liveness WHERE gateway = g.id ORDER BY pos DESC LIMIT 1) v
-WHERE NOT g.suspended AND NOT v.alive
+FROM liveness v JOIN gateway g ON g.id = v.gateway
+WHERE NOT g.suspended AND NOT v.alive AND NOT EXISTS (SELECT FROM liveness n WHERE n.gateway = v.gateway AND n.pos > v.pos)
   AND (%(sites)s::integer[] IS NULL OR EXISTS (
       SELECT 1 FROM device d JOIN mounting m ON m.device = d.id AND m.to_us IS NULL JOIN place p ON p.id = m.place
       WHERE d.gateway = g.id AND p.site = ANY(%(sites)s)))

@@ -166,11 +166,6 @@ ORDER BY s.id LIMIT %(limit)s
 SELECT coalesce(st.state, 'unknown'), count(*) FROM site s LEFT JOIN site_status st ON st.site = s.id
 WHERE %(sites)s::integer[] IS NULL OR s.id = ANY(%(sites)s) GROUP BY 1
 
--- name: few_sites
--- Whether the reader may see at most that many sites.
-SELECT count(*) <= %(most)s FROM (
-    SELECT FROM site s WHERE %(sites)s::integer[] IS NULL OR s.id = ANY(%(sites)s) LIMIT %(most)s + 1) AS counted
-
 -- name: sites_page
 -- Sites of a part of the regions the reader may see, by number after a cursor.
 SELECT s.id, s.code, s.name, s.name_en, s.kind, s.zone, s.capacity, s.hours, s.region AS region_code,
@@ -235,6 +230,11 @@ WHERE a.state IN ('open', 'acknowledged') AND (%(sites)s::integer[] IS NULL OR a
 ORDER BY a.state = 'acknowledged', array_position(ARRAY['urgent', 'major', 'minor'], a.severity), a.begin_us DESC, a.id DESC
 LIMIT %(limit)s
 
+-- name: pending_mark
+-- One text that is another when anything about the alerts that wait has changed.
+SELECT coalesce(md5(string_agg(concat_ws('/', a.id, a.version, a.count, a.reach), ' ' ORDER BY a.id)), '') FROM alert a
+WHERE a.state IN ('open', 'acknowledged') AND (%(sites)s::integer[] IS NULL OR a.site = ANY(%(sites)s))
+
 -- name: changes
 -- The history of one alert.
 SELECT version, at_us, who, what, why FROM alert_change WHERE alert = %(alert)s ORDER BY id
@@ -268,9 +268,9 @@ UNION ALL
 SELECT 'site', 0, st.site FROM site_status st
 WHERE st.changed >= %(after)s::text::xid8 AND st.changed < (SELECT xmin FROM edge)
 
--- name: site_shards
--- Which sites a shard has.
-SELECT id, shard FROM site
+-- name: sites_of_shards
+-- The sites of some shards, at most one more than is asked for.
+SELECT id FROM site WHERE shard = ANY(%(shards)s) LIMIT %(most)s + 1
 
 -- name: evidence
 -- The stored events an alert rests on, in their order.

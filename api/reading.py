@@ -267,13 +267,6 @@ async def site_states(conn: Connection, own: Sites) -> dict[str, int]:
     return dict(await (await conn.execute(SQL["site_states"], {"sites": own})).fetchall())
 
 
-async def few_sites(conn: Connection, own: Sites, most: int) -> bool:
-    """Tell whether the reader sees at most that many sites."""
-    row = await (await conn.execute(SQL["few_sites"], {"sites": own, "most": most})).fetchone()
-    assert row is not None
-    return bool(row[0])
-
-
 async def latest(conn: Connection, sites: Sites, limit: int) -> list[LatestRow]:
     """Return the sites where something happened last, newest first: the newest `limit` events are among theirs."""
     return await _all(conn, LatestRow, "latest", sites=sites, limit=limit)
@@ -312,6 +305,13 @@ async def alert(conn: Connection, sites: Sites, number: int) -> AlertRow | None:
 async def pending(conn: Connection, sites: Sites) -> list[AlertRow]:
     """Return the alerts that wait for someone: untaken first, the gravest first, at most `PENDING`."""
     return await _all(conn, AlertRow, "pending", sites=sites, limit=PENDING)
+
+
+async def pending_mark(conn: Connection, sites: Sites) -> str:
+    """Return a text that is another when anything about the alerts that wait has changed."""
+    row = await (await conn.execute(SQL["pending_mark"], {"sites": sites})).fetchone()
+    assert row is not None
+    return str(row[0])
 
 
 async def changes(conn: Connection, number: int) -> list[ChangeRow]:

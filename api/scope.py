@@ -28,11 +28,18 @@ def make_pool(database_url: str, size: int) -> Pool:
         database_url,
         min_size=1,
         max_size=size,
+        num_workers=size,
         timeout=5,
         open=False,
-        check=AsyncConnectionPool.check_connection,
+        check=is_open,
         reset=forget,
     )
+
+
+async def is_open(conn: AsyncConnection[Any]) -> None:
+    """Raise OperationalError if the server has hung up; this asks nothing and waits for nothing."""
+    for _ in range(2):  # its last words, then the end
+        conn.pgconn.consume_input()
 
 
 async def forget(conn: AsyncConnection[Any]) -> None:

@@ -111,3 +111,15 @@ def touch(conn: psycopg.Connection[Any], sites: int) -> None:
         [now_us(), sites],
     )
     conn.execute("NOTIFY smartcare")
+
+
+def act(conn: psycopg.Connection[Any]) -> None:
+    """Let one of the alerts that wait change, and who follows it be told."""
+    row = conn.execute(
+        "UPDATE alert SET version = version + 1, count = count + 1"
+        " WHERE id = (SELECT id FROM alert WHERE state = 'open' ORDER BY random() LIMIT 1) RETURNING id, version"
+    ).fetchone()
+    assert row
+    conn.execute(
+        "INSERT INTO alert_change (alert, version, at_us, who, what) VALUES (%s, %s, %s, 'root', 'recurred')", [*row, now_us()]
+    )

@@ -34,6 +34,7 @@ MAX_TOPICS = 12
 MAX_BANDS = 5000
 """Sites whose usual counts are remembered."""
 MANY = 1000
+MAX_PARTS = 10_000
 LISTED = 100
 """Most sites of a list; the next ones are on its next page."""
 PAGE_TWO = "/sites?page=2"
@@ -47,7 +48,9 @@ class Fragments:
     def __init__(self, templates: jinja2.Environment, country: str = daybook.COUNTRY) -> None:
         self._templates, self._country = templates, country
         self._pending_shown: dict[tuple[str, str], tuple[object, str]] = {}
-        """What was last rendered of alerts, by part and language, with what it rests on: they are read for every reader."""
+        """What was last rendered of alerts, by part and language, with what it rests on: that is asked for every reader."""
+        self._single: dict[str, SiteRow | None] = {}
+        """The site that a part's overview shows in detail: its first, where it has no more than a page of them."""
         self._bands: dict[tuple[int, int, str], Usual] = {}
         self._makers: dict[str, Callable[[Connection, str, Part, Say], Awaitable[str]]] = {
             "alerts": self._alerts,
@@ -70,9 +73,9 @@ class Fragments:
         return self._templates.get_template(template).render(say=say, **values)
 
     async def _alerts(self, conn: Connection, _: str, part: Part, say: Say) -> str:
-        rows = await reading.pending(conn, _sites(part))
-        known = tuple((r.id, r.version, r.count, r.reach) for r in rows), say.now_us // MINUTE_US
+        known = await reading.pending_mark(conn, _sites(part)), say.now_us // MINUTE_US
         if self._pending_shown.get((part.key, say.lang), ((), ""))[0] != known:
+            rows = await reading.pending(conn, _sites(part))
             more = len(rows) == reading.PENDING
             html = self._fill("_alerts.html", say, alerts=[views.alert(r, say) for r in rows], topic="alerts", more=more)
             if len(self._pending_shown) >= MANY:
@@ -90,10 +93,20 @@ class Fragments:
 
     async def _sites(self, conn: Connection, _: str, part: Part, say: Say) -> str:
         rows = await reading.sites(conn, _sites(part), limit=LISTED + 1)
+        if len(self._single) >= MAX_PARTS:
+            self._single.clear()
+        self._single[part.key] = rows[0] if 0 < len(rows) <= LISTED else None
         shown = [views.site(r, say) for r in rows[:LISTED]]
         return self._fill(
             "_sites.html", say, sites=shown, topic="sites", earlier="", later=PAGE_TWO if len(rows) > LISTED else ""
         )
+
+    async def single(self, conn: Connection, part: Part) -> SiteRow | None:
+        """Return the site to show in detail beside a part's list: its first, where the list has one page."""
+        if part.key not in self._single:  # forgotten since, among very many
+            rows = await reading.sites(conn, _sites(part), limit=LISTED + 1)
+            return rows[0] if 0 < len(rows) <= LISTED else None
+        return self._single[part.key]
 
     async def _banner(self, conn: Connection, number: str, part: Part, say: Say) -> str:
         of = [int(number)] if number else _sites(part)

@@ -2,7 +2,7 @@
 
     alert_change, site_status ──(xid8 below the oldest undecided transaction)──▶ revision per topic
                                                                                       │ rendered once per revision
-    page A (has revision 12), page B (has 9) ◀── fragments of the topics that are newer ┘ and language, shared
+    page A (has revision 12), page B (has 9) ◀── fragments of the topics that are newer ┘ and language, shared (channel)
 
 One decision: the hub keeps only the latest revision per topic. A page that was away asks with the revision it has and
 gets the present state of whatever is newer, so nothing can be missed and nothing can pile up. Revisions belong to this
@@ -14,10 +14,10 @@ import logging
 import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import PoolTimeout
@@ -26,7 +26,8 @@ from api import health
 from api.accounts import IDLE_US, WHOLE, Part
 from api.errors import TooManyAttempts
 from api.scope import ALL, Pool, within
-from api.web.i18n import Say
+from api.web.channel import Channel, Rendered, event, fragment
+from api.web.i18n import LANGUAGES, Say
 from gateway.clock import MINUTE_US, SECOND_US, now_us
 from ingest.store.queries import Queries
 
@@ -39,25 +40,23 @@ GATHER_S = 0.05
 CHECK_US = 2 * SECOND_US
 LOOK_US = 2 * SECOND_US
 """How often the hub looks at whether the system itself is well."""
-BEAT_S = 15.0
 MAX_TOPICS = 10_000
 """Revisions and fragments remembered; beyond, all are forgotten and every page is brought up to date once."""
 FRESH_S, STALE_S = 1.0, 10.0
 """A page may be loaded with lists that are this old, and its stream brings the rest: after FRESH_S they are rendered again
 behind its back, after STALE_S it waits for that."""
+MAX_SITES = 200
+"""Sites of shards in trouble that are told of one by one."""
 MAX_STREAMS = 2000
 MAX_STREAMS_EACH = 20
-INTERVAL_S = {"alerts": 0.25, "pending": 0.25, "alert": 0.25}
-"""Shortest time between two updates of a topic; everything else waits `SLOW_S`."""
-SLOW_S = 1.0
-LONG, LONG_S = 40_000, 4.0
-"""A fragment of more bytes (the list of a province) waits longer."""
 
 Connection = AsyncConnection[Any]
 Render = Callable[[Connection, str, Part, Say], Awaitable[str]]
 """(connection, topic, what the reader may see, language) → HTML of the fragment."""
 LISTS = ("alerts", "counters", "sites", "banner", "latest")
 """Topics that differ by what the reader may see; those of a single thing do not."""
+AGELESS = ("counters@", "latest@")
+"""What says nothing that grows old by itself, as "18 minutes left" does."""
 
 
 @dataclass(slots=True, eq=False)
@@ -67,16 +66,7 @@ class Ticket:
     key: bytes
     part: Part
     ended: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rendered:
-    """A fragment as of a revision; at: loop time; data: what a stream sends of it, made once for all."""
-
-    revision: int
-    html: str
-    at: float
-    data: bytes
+    channel: Channel | None = None
 
 
 @dataclass(slots=True)
@@ -91,11 +81,13 @@ class Hub:
     closing: bool = False
     healthy: bool = False
     _floor: int = 0
+    _aged: int = 0
     _latest: dict[str, int] = field(default_factory=dict)
     _fragments: dict[tuple[str, str], Rendered] = field(default_factory=dict)
     _rendering: defaultdict[tuple[str, str], asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
-    _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _tickets: set[Ticket] = field(default_factory=set)
+    _channels: dict[tuple[str, str, tuple[str, ...]], Channel] = field(default_factory=dict)
+    _tasks: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
     _stale: dict[tuple[str, str], tuple[str, Part]] = field(default_factory=dict)
     _refresh: asyncio.Event = field(default_factory=asyncio.Event)
     _parts: dict[str, frozenset[int]] = field(default_factory=dict)
@@ -111,20 +103,34 @@ class Hub:
 
     def latest(self, key: str) -> int:
         """Revision at which the topic last changed."""
-        return max(self._latest.get(key, 0), self._floor)
+        return max(self._latest.get(key, 0), self._floor, 0 if key.startswith(AGELESS) else self._aged)
 
     def touch(self, keys: Iterable[str]) -> None:
         """Note that topics have changed, as one new revision."""
         self.revision += 1
-        self._latest |= dict.fromkeys(keys, self.revision)
+        changed = dict.fromkeys(keys, self.revision)
+        self._latest |= changed
         if len(self._latest) > MAX_TOPICS:
             self._forget()
-        self._ring()
+        self._outdate(changed)
+        for channel in self._channels.values():
+            if not changed.keys().isdisjoint(channel.keys.values()):
+                channel.wake()
+
+    def _outdate(self, keys: Iterable[str]) -> None:
+        """Note since when what was rendered is not the present state any more."""
+        now = asyncio.get_running_loop().time()
+        for key in keys:
+            for lang in LANGUAGES:
+                known = self._fragments.get((key, lang))
+                if known and known.old_at is None:
+                    known.old_at = now
 
     def close(self) -> None:
         """End every stream, for shutting down."""
         self.closing = True
-        self._ring()
+        for channel in self._channels.values():
+            channel.tell()
 
     def _forget(self) -> None:
         self._latest.clear()
@@ -133,22 +139,25 @@ class Hub:
         self._parts = {t.part.key: frozenset(t.part.sites) for t in self._tickets if t.part.sites is not None}
 
     def _grow_old(self) -> None:
-        """Count everything as changed; what was rendered lately may still be shown to those who load a page."""
-        self._latest.clear()
-        self._floor = self.revision
+        """Count what grows old as changed; what was rendered lately may still be shown to those who load a page."""
+        self._latest = {key: revision for key, revision in self._latest.items() if key.startswith(AGELESS)}
+        self.revision += 1
+        self._aged = self.revision
         now = asyncio.get_running_loop().time()
-        self._fragments = {key: r for key, r in self._fragments.items() if now - r.at < STALE_S}
+        self._fragments = {key: r for key, r in self._fragments.items() if r.old_at is None or now - r.old_at < STALE_S}
+        self._outdate([key for key, _ in self._fragments if not key.startswith(AGELESS)])
         for key in [key for key, lock in self._rendering.items() if not lock.locked() and key not in self._fragments]:
             del self._rendering[key]
+        self._wake_all()
 
-    def _ring(self) -> None:
-        self._wake.set()
-        self._wake = asyncio.Event()
+    def _wake_all(self) -> None:
+        for channel in self._channels.values():
+            channel.wake()
 
     async def run(self) -> None:
         """Feed the hub for ever; a database that goes away is tried again, and nothing of the time between is missed."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep_fresh(), name="api.fresh")
+        async with self._tasks:
+            self._tasks.create_task(self._keep_fresh(), name="api.fresh")
             await self._feed_for_ever()
 
     async def _keep_fresh(self) -> None:
@@ -159,7 +168,7 @@ class Hub:
             while self._stale:
                 (_, lang), (topic, part) = self._stale.popitem()
                 try:
-                    await self._rendered(topic, part, lang)
+                    await self.rendered([topic], part, lang)
                 except (psycopg.Error, PoolTimeout, OSError) as error:
                     LOG.warning("a list could not be rendered, readers who ask next will wait for it: %s", error)
 
@@ -192,6 +201,7 @@ class Hub:
             self._after = int(row[0])
             self.revision += 1
             self._forget()  # what was read before this moment may miss something
+            self._wake_all()
         edge, wrong = self._after, self._wrong
         if now - self._looked_us >= LOOK_US:
             wrong, self._looked_us = (await health.read(conn, None)).by_shard(), now
@@ -201,30 +211,33 @@ class Hub:
             else:
                 keys |= self._touched(kind, number, site)
         if wrong != self._wrong:
-            changed = {shard for shard in wrong | self._wrong if wrong.get(shard) != self._wrong.get(shard)}
-            keys |= await self._sites_of(conn, changed) | {topic_key("banner", WHOLE)}
+            keys |= await self._concerned(conn, [n for n in wrong | self._wrong if wrong.get(n) != self._wrong.get(n)])
         self._after, self._wrong = edge, wrong  # only now: had anything above failed, it would be asked again
         if now // MINUTE_US != self._minute:  # "18 minutes left" grows old by itself
             self._minute = now // MINUTE_US
-            self.revision += 1
             self._grow_old()
-            self._ring()
         if keys:
             self.touch(keys)
         if now - self._checked_us >= CHECK_US and self._tickets:
             self._checked_us = now
             await self._end_strangers(conn, now)
 
-    async def _sites_of(self, conn: Connection, shards: set[int]) -> set[str]:
-        sites = await (await conn.execute(SQL["site_shards"])).fetchall()
-        return {key for site, shard in sites if shard in shards for key in self._touched("site", 0, site)}
+    async def _concerned(self, conn: Connection, shards: list[int]) -> set[str]:
+        """Return the topics about sites of these shards; of many sites everything grows old instead."""
+        sites = await (await conn.execute(SQL["sites_of_shards"], {"shards": shards, "most": MAX_SITES})).fetchall()
+        if len(sites) > MAX_SITES:
+            self._grow_old()
+        some = {key for (site,) in sites[:MAX_SITES] for key in self._touched("site", 0, site)}
+        return some | {topic_key("banner", WHOLE)}
 
     async def _end_strangers(self, conn: Connection, now: int) -> None:
-        values = {"hashes": [t.key for t in self._tickets], "now_us": now, "idle_us": now - IDLE_US}
+        values = {"hashes": list({t.key for t in self._tickets}), "now_us": now, "idle_us": now - IDLE_US}
         live = {bytes(key) for (key,) in await (await conn.execute(SQL["live_sessions"], values)).fetchall()}
         for ticket in self._tickets:
-            ticket.ended = ticket.key not in live
-        self._ring()
+            if ticket.key not in live:
+                ticket.ended = True
+                if ticket.channel:
+                    ticket.channel.tell()
 
     def _touched(self, kind: str, number: int, site: int | None) -> set[str]:
         names = ("alerts",) if kind == "alert" else ("counters", "sites", "banner", "latest")
@@ -242,38 +255,46 @@ class Hub:
             self._latest[topic_key(name, part)] = max(self.latest(topic_key(name, part)), before)
 
     async def shown(self, topics: Sequence[str], part: Part, lang: str) -> tuple[dict[str, str], str]:
-        """Return the topics' HTML, less than STALE_S old, and the position from which on a page has to hear the rest.
+        """Return the topics' HTML, old for less than STALE_S, and the position from which on a page has to hear the rest.
 
-        Many readers who load a page while things change are served from one rendering a second, and do not wait for it.
+        Many readers who load a page while things change are served from one rendering, and do not wait for it.
         """
         self._follow(part)
-        found = {}
+        now, missing = asyncio.get_running_loop().time(), []
         for topic in topics:
-            key = topic_key(topic, part)
-            known = self._fragments.get((key, lang))
-            if known is None or known.revision < self.latest(key):
-                age = asyncio.get_running_loop().time() - known.at if known else STALE_S
-                if known is None or age >= STALE_S:
-                    known = await self._rendered(topic, part, lang)
-                elif age >= FRESH_S:
-                    self._stale[key, lang] = topic, part
-                    self._refresh.set()
-            found[topic] = known
+            known = self._fragments.get((topic_key(topic, part), lang))
+            if known is None or (known.old_at is not None and now - known.old_at >= STALE_S):
+                missing.append(topic)
+            elif known.old_at is not None and now - known.at >= known.rest_s(topic):
+                self._stale[topic_key(topic, part), lang] = topic, part
+                self._refresh.set()
+        made = await self.rendered(missing, part, lang)
+        found = {t: made[t] if t in made else self._fragments[topic_key(t, part), lang] for t in topics}
         oldest = min((r.revision for r in found.values()), default=self.revision)
         return {topic: r.html for topic, r in found.items()}, f"{self.boot}:{oldest}"
 
-    async def _rendered(self, topic: str, part: Part, lang: str) -> Rendered:
-        """Return a topic, rendered at most once per revision and language for all readers of the same part."""
-        key = topic_key(topic, part)
-        async with self._rendering[key, lang]:
-            known = self._fragments.get((key, lang))
-            if known and known.revision >= self.latest(key):
-                return known
-            revision, at = self.revision, asyncio.get_running_loop().time()
-            async with within(self.pool, Part(sites=None, persons=part.persons) if ":" in topic else part) as conn:
-                html = await self.render(conn, topic, part, Say(lang, now_us()))
-            known = self._fragments[key, lang] = Rendered(revision=revision, html=html, at=at, data=encode(topic, html))
-            return known
+    async def rendered(self, topics: Sequence[str], part: Part, lang: str) -> dict[str, Rendered]:
+        """Return lists, or single things, rendered at most once per revision and language for all readers of the same part."""
+        async with AsyncExitStack() as held:
+            for topic in sorted(topics):  # in one order, lest two wait for each other
+                await held.enter_async_context(self._rendering[topic_key(topic, part), lang])
+            found = {topic: self._fragments.get((topic_key(topic, part), lang)) for topic in topics}
+            old = [t for t, known in found.items() if known is None or known.revision < self.latest(topic_key(t, part))]
+            if old:
+                single = Part(sites=None, persons=part.persons) if ":" in old[0] else part
+                conn = await held.enter_async_context(within(self.pool, single))
+            for topic in old:
+                found[topic] = await self._render(conn, topic, part, lang)
+            return {topic: made for topic, made in found.items() if made}
+
+    async def _render(self, conn: Connection, topic: str, part: Part, lang: str) -> Rendered:
+        key, revision, at = topic_key(topic, part), self.revision, asyncio.get_running_loop().time()
+        html = await self.render(conn, topic, part, Say(lang, now_us()))
+        took_s = asyncio.get_running_loop().time() - at
+        made = Rendered(revision=revision, html=html, at=at, took_s=took_s, event=fragment(topic, html))
+        made.old_at = at if self.latest(key) > revision else None
+        self._fragments[key, lang] = made
+        return made
 
     def open(self, key: bytes, part: Part) -> Ticket:
         """Admit a stream. Raises TooManyAttempts beyond the limits. `shut` it when it is over."""
@@ -289,66 +310,60 @@ class Hub:
         self._tickets.discard(ticket)
 
     async def stream(self, ticket: Ticket, topics: list[str], lang: str, position: str) -> AsyncIterator[bytes]:
-        """Yield server-sent events until the session ends: "fragment" (with id), "caught-up" and "beat" (without), "bye"."""
+        """Yield server-sent events until the session ends: "fragment", "caught-up", "beat", "bye".
+
+        Of several that go out together the last has the id: whoever was cut off in between hears them again.
+        """
         boot, _, number = position.partition(":")
-        part = ticket.part
         start = int(number) if boot == self.boot and number.isdecimal() else -1
-        sent = dict.fromkeys(topics, start)
-        shown: dict[str, str] = {}
-        due_at = dict.fromkeys(topics, 0.0)
-        clock = asyncio.get_running_loop().time
-        beat_at, caught_up = clock() + BEAT_S, False
-        yield b"retry: 2000\n\n"
-        while not (self.closing or ticket.ended):
-            wake, now = self._wake, clock()
-            behind = [t for t in topics if self.latest(topic_key(t, part)) > sent[t]]
-            for topic in behind:
-                if due_at[topic] > now:
-                    continue
-                revision = self.revision
-                made = await self._rendered(topic, part, lang)
-                pause = LONG_S if len(made.data) > LONG else INTERVAL_S.get(topic.partition(":")[0], SLOW_S)
-                sent[topic], due_at[topic] = revision, clock() + pause
-                if shown.get(topic) != made.html:
-                    shown[topic] = made.html
-                    yield event("fragment", made.data, f"{self.boot}:{self._resume(sent, part)}")
-            waiting = [due_at[t] for t in behind if self.latest(topic_key(t, part)) > sent[t]]
-            if not (waiting or caught_up):
-                caught_up = True
-                yield event("caught-up", b"{}", f"{self.boot}:{self._resume(sent, part)}")
-            if beat_at <= clock():
-                beat_at = clock() + BEAT_S
-                if self.healthy:  # without a database nothing is live: let the page notice
-                    yield event("beat")
-            await _wait(wake, min([beat_at, *waiting]) - clock())
+        sent, shown, caught_up = dict.fromkeys(topics, start), dict[str, str](), False
+        channel = ticket.channel = self._channel(ticket.part, topics, lang)
+        channel.join(start)
+        beats = channel.beats
+        try:
+            yield b"retry: 2000\n\n"
+            while not (self.closing or ticket.ended):
+                told, news = channel.told, channel.news(sent, shown)
+                waits = channel.waits(sent)
+                if not (waits or caught_up):
+                    caught_up = True
+                    news.append(event("caught-up"))
+                if news:
+                    resume = min([self.revision, *(revision - 1 for revision in waits)])
+                    news.insert(-1, f"id: {self.boot}:{resume}\n".encode())
+                elif beats != channel.beats:
+                    news.append(event("beat"))
+                beats = channel.beats
+                if news:
+                    yield b"".join(news)
+                else:
+                    await told.wait()
+        finally:
+            channel.leave()
         if ticket.ended:
             yield event("bye")
 
-    def _resume(self, sent: dict[str, int], part: Part) -> int:
-        """The revision up to which this page has everything: below the oldest change it still waits for."""
-        waits = [self.latest(topic_key(t, part)) - 1 for t, has in sent.items() if self.latest(topic_key(t, part)) > has]
-        return min([self.revision, *waits])
+    def _channel(self, part: Part, topics: list[str], lang: str) -> Channel:
+        """Return the channel of these pages, running."""
+        key = part.key, lang, tuple(sorted(topics))
+        if key not in self._channels:
+            made = Channel(self, part, lang, {topic: topic_key(topic, part) for topic in topics})
+            self._channels[key] = made
+            self._tasks.create_task(self._run_channel(key, made), name="api.channel")
+        return self._channels[key]
+
+    async def _run_channel(self, key: tuple[str, str, tuple[str, ...]], channel: Channel) -> None:
+        try:
+            await channel.run()
+        finally:
+            del self._channels[key]
+
+
+def revision_of(position: str) -> int:
+    """Return the number in a position of this process."""
+    return int(position.partition(":")[2])
 
 
 def topic_key(topic: str, part: Part) -> str:
     """What a topic's revision is kept under: the lists differ by what the reader may see, single things do not."""
     return topic + ("" if part.persons else "-") if ":" in topic else f"{topic}@{part.key}"
-
-
-def encode(topic: str, html: str) -> bytes:
-    """Return a fragment as the data of an event; JSON keeps it on one line."""
-    return msgspec.json.encode({"topic": topic, "html": html})
-
-
-def event(name: str, data: bytes = b"{}", identity: str = "") -> bytes:
-    """Write one server-sent event."""
-    head = f"id: {identity}\n" if identity else ""
-    return f"{head}event: {name}\ndata: ".encode() + data + b"\n\n"
-
-
-async def _wait(wake: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(max(0.0, seconds)):
-            await wake.wait()
-    except TimeoutError:
-        pass

@@ -3,7 +3,7 @@
 One decision: a page is made of the very fragments that the live stream sends later, rendered by the same function.
 """
 
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jinja2
@@ -54,6 +54,7 @@ def environment(assets: Assets) -> jinja2.Environment:
     )
     sprite = assets.url("icons.svg")
 
+    @cache
     def icon(name: str) -> Markup:
         return Markup('<svg class="icon" aria-hidden="true" focusable="false"><use href="{}#{}"/></svg>').format(sprite, name)
 

@@ -1,11 +1,8 @@
 """The live stream's address."""
 
-import logging
 from collections.abc import AsyncIterator
 
-import psycopg
 from fastapi import APIRouter, Request
-from psycopg_pool import PoolTimeout
 from starlette.responses import Response, StreamingResponse
 
 from api.access import Reader
@@ -15,7 +12,6 @@ from api.web.fragments import allowed
 from api.web.live import Hub, Ticket
 from api.web.page import say_for
 
-LOG = logging.getLogger("api.live")
 router = APIRouter(include_in_schema=False)
 
 
@@ -36,7 +32,5 @@ async def _guarded(hub: Hub, ticket: Ticket, body: AsyncIterator[bytes]) -> Asyn
     try:
         async for part in body:
             yield part
-    except (psycopg.Error, PoolTimeout) as error:
-        LOG.warning("a live page has to come back: %s", error)
     finally:
         hub.shut(ticket)

@@ -13,6 +13,7 @@ from api.errors import BadRequest, NotFound
 from api.report_period import month_of
 from api.web import calendar_views, duty_views, health_views, views
 from api.web.fragments import LISTED
+from api.web.live import revision_of
 from api.web.page import say_for, show
 
 router = APIRouter(include_in_schema=False)
@@ -28,15 +29,17 @@ async def overview(request: Request, who: Reader, site: str | None = None) -> Re
     shared, position = await state.hub.shown(SHARED, who.part, say.lang)
     now = state.hub.position()
     async with state.scoped(who) as conn:
-        if site is None and not await reading.few_sites(conn, who.sites, LISTED):
-            chosen = None
+        if site is None:
+            chosen = await state.fragments.single(conn, who.part)
         else:
             chosen = next(iter(await reading.sites(conn, who.sites, site, limit=1)), None)
         if site is not None and chosen is None:
             raise NotFound(f"there is no site {site!r}")
-        mine = ["alerts", *([f"site:{chosen.id}"] if chosen else [])]
-        parts = shared | {t: await state.fragments.render(conn, t, who.part, say) for t in mine}
-    topics = [*SHARED, *mine]
+        parts = shared | {"alerts": await state.fragments.render(conn, "alerts", who.part, say)}
+    if chosen:
+        detail, since = await state.hub.shown([f"site:{chosen.id}"], who.part, say.lang)
+        parts |= detail
+        position = min(position, since, key=revision_of)
     return show(
         request,
         "overview.html",
@@ -44,8 +47,8 @@ async def overview(request: Request, who: Reader, site: str | None = None) -> Re
         say=say,
         here="overview",
         parts={t.partition(":")[0]: Markup(html) for t, html in parts.items()},  # noqa: S704
-        topics=topics,
-        position=min(position, now, key=lambda p: int(p.partition(":")[2])),
+        topics=list(parts),
+        position=min(position, now, key=revision_of),
         selected=chosen.code if chosen else "",
         zone=chosen.zone if chosen else "Asia/Shanghai",
     )
