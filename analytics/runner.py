@@ -43,6 +43,8 @@ CHECKPOINT_ROWS = 500_000
 STATUS_US = SECOND_US
 SHOWING = 5
 """What changed at sites is shown again after `STATUS_US`, or so many times as long as showing took the last time."""
+SHOWN_AT_ONCE = 100
+"""Sites; then events that have come meanwhile go first."""
 POLL_S = 1.0
 
 T2_SECONDS = Histogram("smartcare_t2_seconds", "From the begin of T2 to its COMMIT")
@@ -62,8 +64,8 @@ class Detects(Protocol):
     def load(self, shard: int, state: bytes) -> None:
         """Read one. Raises LayoutError."""
 
-    def take_changed(self, shard: int, sites: Container[int] | None = None) -> list[SiteStatus]:
-        """Return what the page shows of changed sites, or of those among `sites`."""
+    def take_changed(self, shard: int, sites: Container[int] | None = None, most: int | None = None) -> list[SiteStatus]:
+        """Return what the page shows of changed sites, or of those among `sites`; of so many at most."""
 
 
 class Overtaken(Exception):
@@ -82,7 +84,9 @@ class Lane:
     unsaved_rows: int = 0
     saved_us: int = 0
     show_us: int = 0
-    """When all that changed may be shown again."""
+    """When what changed may be shown again."""
+    looked_us: int = 0
+    """When it last had its turn without a batch at hand."""
     failures: int = 0
     due_us: int = 0
     inbox: list[Batch] = field(default_factory=list)
@@ -140,11 +144,15 @@ class Runner:
             batch = self._queue.popleft()
             if batch.shard in self._lanes:
                 self._lanes[batch.shard].inbox.append(batch)
-        for lane in list(self._lanes.values()):
+        for lane in [lane for lane in self._lanes.values() if lane.inbox]:
+            await self._supervise(lane, positions.get(lane.shard, 0))
+        for lane in sorted(self._lanes.values(), key=lambda lane: lane.looked_us):
             pos = positions.get(lane.shard, 0)
-            idle = lane.engine is None and not pos
-            if not idle and lane.due_us <= self._now():
-                await self._supervise(lane, pos)
+            worked = await self._supervise(lane, pos) if lane.at < pos else False
+            worked |= await self._supervise(lane, None) if lane.engine and lane.show_us <= self._now() else False
+            lane.looked_us = self._now()
+            if worked and self._wake.is_set():
+                break  # new events go first, wherever they are; the others have their turn after them
 
     async def close(self) -> None:
         """Close the connection; the next cycle opens another."""
@@ -165,9 +173,12 @@ class Runner:
         rows = await (await conn.execute(QUERIES["positions"], {"shards": list(self._lanes)})).fetchall()
         return dict(rows)
 
-    async def _supervise(self, lane: Lane, pos: int) -> None:
+    async def _supervise(self, lane: Lane, pos: int | None) -> bool:
+        """Catch up with the last T1, None: show what changed. Returns whether it was its turn."""
+        if lane.due_us > self._now():
+            return False
         try:
-            await self._catch_up(lane, pos)
+            await (self._show(lane) if pos is None else self._catch_up(lane, pos))
             lane.failures = 0
         except Overtaken as e:
             LOG.warning("shard %s: %s", lane.shard, e)
@@ -180,9 +191,10 @@ class Runner:
             LOG.exception("shard %s: the analyzer failed; it starts again from its checkpoint", lane.shard)
             self._set_aside(lane)
             await self._record_failure(lane, e)
+        return True
 
     def _set_aside(self, lane: Lane) -> None:
-        lane.engine = None
+        lane.engine, lane.at = None, 0
         lane.inbox.clear()
         lane.due_us = self._now() + BACKOFF_US[min(lane.failures, len(BACKOFF_US) - 1)]
         lane.failures += 1
@@ -217,8 +229,6 @@ class Runner:
                 await self._step(conn, lane, await asyncio.to_thread(self._read, lane, lane.at, batch.pos))
         if pos > lane.at:
             await self._step(conn, lane, await asyncio.to_thread(self._read, lane, lane.at, pos))
-        if self._now() >= lane.show_us:
-            await self._show(conn, lane)
 
     async def _restore(self, conn: Connection, lane: Lane) -> None:
         lane.engine, lane.at, lane.saved_us, lane.unsaved_rows = self._factory(), 0, self._now(), 0
@@ -262,7 +272,8 @@ class Runner:
                 await visits.follow(conn, findings, now)
             if findings:
                 assert lane.engine is not None
-                await put_status(conn, lane.engine.take_changed(lane.shard, {f.site for f in findings}))
+                found = {f.site for f in findings}
+                await put_status(conn, await asyncio.to_thread(lane.engine.take_changed, lane.shard, found))
             if now - lane.saved_us >= CHECKPOINT_US or lane.unsaved_rows >= CHECKPOINT_ROWS:
                 await self._save(conn, lane, now)
             crashpoint("t2.commit")
@@ -279,16 +290,18 @@ class Runner:
         crashpoint("t2.checkpoint")
         lane.saved_us, lane.unsaved_rows = now, 0
 
-    async def _show(self, conn: Connection, lane: Lane) -> None:
+    async def _show(self, lane: Lane) -> None:
         """Write what T2s left unsaid: sites where nothing was found. It never delays an alert by much."""
         assert lane.engine is not None
         began = time.perf_counter()
-        changed = lane.engine.take_changed(lane.shard)
+        changed = await asyncio.to_thread(lane.engine.take_changed, lane.shard, None, SHOWN_AT_ONCE)
         if changed:
+            conn = await self._connection()
             async with conn.transaction():
                 await put_status(conn, changed)
         took_us = int((time.perf_counter() - began) * SECOND_US)
-        lane.show_us = self._now() + max(STATUS_US, SHOWING * len(self._lanes) * took_us)
+        wait_us = SHOWING * len(self._lanes) * took_us
+        lane.show_us = self._now() + (wait_us if len(changed) == SHOWN_AT_ONCE else max(STATUS_US, wait_us))
 
     async def _connection(self) -> Connection:
         if self._conn is None or self._conn.closed:

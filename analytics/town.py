@@ -14,7 +14,7 @@ from analytics.calendars import Calendar
 from analytics.findings import Rule, SubjectKind
 from analytics.people import People, compile_people
 from analytics.rules import Rules, compile_rules, minutes
-from analytics.state import DEVICE, FAMILIES, NEVER, SITE, UNKNOWN, Memory, Table
+from analytics.state import DEVICE, FAMILIES, NEVER, SITE, UNKNOWN, Memory, Table, put
 from ingest.inputs import DeviceInput, GatewayInput, Inputs, PlaceInput, SiteInput, decode
 
 
@@ -179,12 +179,15 @@ def _seat(devices: NDArray[np.void], row: int, device: DeviceInput, site: Site) 
 
 
 def _carry(old: NDArray[np.void], ids: list[int], new: NDArray[np.void]) -> NDArray[np.void]:
+    """Return a row for each of `ids`, shape (len(ids),): the old one where there is one, else a new one."""
+    wanted = np.array(ids, old["id"].dtype)
+    if np.array_equal(wanted, old["id"]):
+        return old
     rows = np.repeat(new, len(ids))
-    known = {int(i): n for n, i in enumerate(old["id"])}
-    for n, i in enumerate(ids):
-        if i in known:
-            rows[n] = old[known[i]]
-        rows[n]["id"] = i
+    rows["id"] = wanted
+    known = np.flatnonzero(np.isin(wanted, old["id"]))
+    by_id = np.argsort(old["id"])
+    put(rows, known, old.take(by_id[np.searchsorted(old["id"], wanted[known], sorter=by_id)]))
     return rows
 
 

@@ -61,13 +61,15 @@ class Liveness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """One T1 transaction of one shard. `rows` has dtype COLUMNS, shape (n,), in log order (by ordinal)."""
+    """One T1 transaction of one shard, or several read back as one. `rows` has dtype COLUMNS, shape (n,), in log order."""
 
     shard: int
     prev: int
     """Position of the shard's T1 before this one: a reader whose own position differs has missed something."""
     pos: int
     rows: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, COLUMNS))
+    positions: NDArray[np.int64] | None = None
+    """Position of each row, shape (n,), where several T1 were read back as one; None: that of all is `pos`."""
     coverage: list[Coverage] = field(default_factory=list)
     blind: list[BlindSpan] = field(default_factory=list)
     liveness: list[Liveness] = field(default_factory=list)

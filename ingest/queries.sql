@@ -163,24 +163,24 @@ FROM person_link l JOIN device d ON d.id = l.device JOIN person p ON p.id = l.pe
 ORDER BY d.gateway, d.identity, l.local_id
 
 -- name: inputs_sites
-SELECT id, code, name, name_en, kind, zone, capacity, hours, rules FROM site WHERE shard = %(shard)s ORDER BY id
+SELECT shard, id, code, name, name_en, kind, zone, capacity, hours, rules FROM site WHERE shard = ANY(%(shards)s) ORDER BY id
 
 -- name: inputs_closures
 -- A closure is in force unless the newest row about the same time cancels it.
-SELECT site, from_us, to_us
-FROM (SELECT DISTINCT ON (c.site, c.from_us, c.to_us) c.site, c.from_us, c.to_us, c.cancelled
+SELECT shard, site, from_us, to_us
+FROM (SELECT DISTINCT ON (c.site, c.from_us, c.to_us) s.shard, c.site, c.from_us, c.to_us, c.cancelled
       FROM closure c JOIN site s ON s.id = c.site
-      WHERE s.shard = %(shard)s
+      WHERE s.shard = ANY(%(shards)s)
       ORDER BY c.site, c.from_us, c.to_us, c.id DESC) newest
 WHERE NOT cancelled
 ORDER BY site, from_us, to_us
 
 -- name: inputs_modes
 -- A visit or drill is in force unless the newest row about the same time cancels it.
-SELECT site, from_us, to_us, mode
-FROM (SELECT DISTINCT ON (m.site, m.from_us, m.to_us, m.mode) m.site, m.from_us, m.to_us, m.mode, m.cancelled
+SELECT shard, site, from_us, to_us, mode
+FROM (SELECT DISTINCT ON (m.site, m.from_us, m.to_us, m.mode) s.shard, m.site, m.from_us, m.to_us, m.mode, m.cancelled
       FROM site_mode m JOIN site s ON s.id = m.site
-      WHERE s.shard = %(shard)s
+      WHERE s.shard = ANY(%(shards)s)
       ORDER BY m.site, m.from_us, m.to_us, m.mode, m.id DESC) newest
 WHERE NOT cancelled
 ORDER BY site, from_us, to_us, mode
@@ -205,36 +205,36 @@ INSERT INTO site_mode (site, from_us, to_us, mode, reason, author, at_us, cancel
 SELECT id, %(from_us)s, %(to_us)s, %(mode)s, %(reason)s, %(author)s, %(now_us)s, %(cancelled)s FROM site WHERE code = %(site)s
 
 -- name: inputs_places
-SELECT p.id, p.site, p.code, p.name, p.name_en, p.room
-FROM place p JOIN site s ON s.id = p.site WHERE s.shard = %(shard)s ORDER BY p.id
+SELECT s.shard, p.id, p.site, p.code, p.name, p.name_en, p.room
+FROM place p JOIN site s ON s.id = p.site WHERE s.shard = ANY(%(shards)s) ORDER BY p.id
 
 -- name: inputs_devices
-SELECT d.id, d.gateway, d.identity, d.class, d.name, d.alive_every_s, coalesce(m.place, 0) AS place,
+SELECT g.shard, d.id, d.gateway, d.identity, d.class, d.name, d.alive_every_s, coalesce(m.place, 0) AS place,
        coalesce(m.from_us, 0) AS mounted_us
 FROM device d
 JOIN gateway g ON g.id = d.gateway
 LEFT JOIN mounting m ON m.device = d.id AND m.to_us IS NULL
-WHERE g.shard = %(shard)s ORDER BY d.id
+WHERE g.shard = ANY(%(shards)s) ORDER BY d.id
 
 -- name: inputs_gateways
-SELECT id, code FROM gateway WHERE shard = %(shard)s ORDER BY id
+SELECT shard, id, code FROM gateway WHERE shard = ANY(%(shards)s) ORDER BY id
 
 -- name: inputs_persons
 -- Whose consent to be missed is active, with the terminals that know them.
-SELECT p.id, p.site, p.role, p.consent_from_us,
+SELECT s.shard, p.id, p.site, p.role, p.consent_from_us,
        array(SELECT DISTINCT l.device FROM person_link l WHERE l.person = p.id ORDER BY l.device) AS devices
 FROM person p JOIN site s ON s.id = p.site
-WHERE s.shard = %(shard)s AND p.consent_to_us IS NULL
+WHERE s.shard = ANY(%(shards)s) AND p.consent_to_us IS NULL
   AND (NOT EXISTS (SELECT FROM consent c WHERE c.person = p.id)
        OR EXISTS (SELECT FROM consent c WHERE c.person = p.id AND c.purpose = 'absence' AND c.withdrawn_us IS NULL))
 ORDER BY p.id
 
 -- name: inputs_absences
 -- An absence holds unless the newest row about the same time cancels it.
-SELECT person, from_us, to_us
-FROM (SELECT DISTINCT ON (a.person, a.from_us, a.to_us) a.person, a.from_us, a.to_us, a.cancelled
+SELECT shard, person, from_us, to_us
+FROM (SELECT DISTINCT ON (a.person, a.from_us, a.to_us) s.shard, a.person, a.from_us, a.to_us, a.cancelled
       FROM planned_absence a JOIN person p ON p.id = a.person JOIN site s ON s.id = p.site
-      WHERE s.shard = %(shard)s AND p.consent_to_us IS NULL
+      WHERE s.shard = ANY(%(shards)s) AND p.consent_to_us IS NULL
       ORDER BY a.person, a.from_us, a.to_us, a.id DESC) newest
 WHERE NOT cancelled
 ORDER BY person, from_us, to_us

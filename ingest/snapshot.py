@@ -5,6 +5,7 @@ One decision: a snapshot is read whole in one transaction and replaced, never pa
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,32 +100,36 @@ def load(conn: psycopg.Connection[Any]) -> Snapshot:
         )
 
 
-def compile_inputs(conn: psycopg.Connection[Any], shard: int, version: int, country: str = daybook.COUNTRY) -> Inputs:
-    """Compile what the analyzer may know of one shard, from the register tables as they are now. country: of the holidays."""
+def compile_inputs(
+    conn: psycopg.Connection[Any], shards: Collection[int], version: int, country: str = daybook.COUNTRY
+) -> dict[int, Inputs]:
+    """Compile what the analyzer may know of each shard, from the register tables as they are now. country: of the holidays."""
+    days = daybook.days(conn, country)
+    closed, absent, modes = defaultdict(list), defaultdict(list), defaultdict(list)
     with conn.cursor(row_factory=dict_row) as cur:
 
-        def rows(name: str) -> list[dict[str, Any]]:
-            return cur.execute(QUERIES[f"inputs_{name}"], {"shard": shard}).fetchall()
+        def rows(name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+            for row in cur.execute(QUERIES[f"inputs_{name}"], {"shards": list(shards)}):
+                yield row.pop("shard"), row
 
-        closed = defaultdict(list)
-        for c in rows("closures"):
+        for _, c in rows("closures"):
             closed[c["site"]].append((c["from_us"], c["to_us"]))
-        absent = defaultdict(list)
-        for a in rows("absences"):
+        for _, a in rows("absences"):
             absent[a["person"]].append((a["from_us"], a["to_us"]))
-        modes = defaultdict(list)
-        for m in rows("modes"):
+        for _, m in rows("modes"):
             modes[m["site"]].append((m["from_us"], m["to_us"], m["mode"]))
-        sites = [SiteInput(**_hours(s), closed=closed[s["id"]], modes=modes[s["id"]]) for s in rows("sites")]
-        return Inputs(
-            version=version,
-            sites=sites,
-            places=[PlaceInput(**p) for p in rows("places")],
-            devices=[_device(d) for d in rows("devices")],
-            gateways=[GatewayInput(**g) for g in rows("gateways")],
-            days=daybook.days(conn, country),
-            persons=[PersonInput(**p, absences=absent[p["id"]]) for p in rows("persons")],
-        )
+        found = {shard: Inputs(version=version, sites=[], places=[], devices=[], gateways=[], days=days) for shard in shards}
+        for shard, s in rows("sites"):
+            found[shard].sites.append(SiteInput(**_hours(s), closed=closed[s["id"]], modes=modes[s["id"]]))
+        for shard, p in rows("places"):
+            found[shard].places.append(PlaceInput(**p))
+        for shard, d in rows("devices"):
+            found[shard].devices.append(_device(d))
+        for shard, g in rows("gateways"):
+            found[shard].gateways.append(GatewayInput(**g))
+        for shard, p in rows("persons"):
+            found[shard].persons.append(PersonInput(**p, absences=absent[p["id"]]))
+    return found
 
 
 def _hours(site: dict[str, Any]) -> dict[str, Any]:

@@ -347,8 +347,7 @@ class _Store:
     def _compile_inputs(self) -> None:
         """Where the register says something new of a shard, the next T1 writes it into the log."""
         version = self.intake.snapshot.version
-        for shard in self.shards.owned:
-            now = register.compile_inputs(self.t1.conn, shard, version, self.country)
+        for shard, now in register.compile_inputs(self.t1.conn, self.shards.owned, version, self.country).items():
             body, what = encode(now), msgspec.structs.replace(now, version=0)
             if shard not in self._told:
                 last = self.t1.conn.execute(QUERIES["last_inputs"], {"shard": shard}).fetchone()

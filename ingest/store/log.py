@@ -1,7 +1,8 @@
-"""Reads the log back as the batches that were handed over in memory.
+"""Reads the log back, as the batches that were handed over in memory or several of them as one.
 
-One decision: what is kept in place (coverage) comes with the last batch, so that a reader that catches up knows all the
-evidence before its clock moves.
+Two decisions: what is kept in place (coverage) comes with the last batch, so that a reader that catches up knows all the
+evidence before its clock moves; and T1s that brought only rows join the batch before, because a minute of log is hundreds of
+small ones, and a batch costs its reader as much as a thousand rows do.
 """
 
 from collections import defaultdict
@@ -16,11 +17,11 @@ from ingest.columns import COLUMNS, Batch, BlindSpan, Coverage, Liveness
 from ingest.store.queries import Queries
 
 QUERIES = Queries("ingest")
-POSITIONS_AT_ONCE = 200
+POSITIONS_AT_ONCE = 500
 
 
 def read_batches(conn: psycopg.Connection[Any], shard: int, after: int, through: int) -> Iterator[Batch]:
-    """Yield the batches of one shard with positions in (after, through], in order, the last one at `through`.
+    """Yield what the T1s of one shard with positions in (after, through] brought, in order, the last batch at `through`.
 
     A T1 that only extended coverage leaves no batch of its own; all coverage extended in the range is in the last one.
     `prev` is the position of the batch yielded before. Nothing is yielded where through <= after.
@@ -34,7 +35,7 @@ def read_batches(conn: psycopg.Connection[Any], shard: int, after: int, through:
             if last:
                 yield last
             last = batch
-        if len(batches) < POSITIONS_AT_ONCE:
+        if not batches:
             break
         at = batches[-1].pos
     if last is None or last.pos < through:
@@ -75,25 +76,29 @@ def _read(conn: psycopg.Connection[Any], shard: int, after: int, through: int) -
         return []
     values["through"] = positions[-1]
     rows = _rows(conn, values)
-    starts = np.searchsorted(rows["pos"], positions)
-    ends = np.searchsorted(rows["pos"], positions, side="right")
     blind, liveness = defaultdict(list), defaultdict(list)
     for pos, gateway, source, from_us, to_us, reason in conn.execute(QUERIES["log_blind"], values).fetchall():
         blind[pos].append(BlindSpan(gateway=gateway, source=source, from_us=from_us, to_us=to_us, reason=reason))
     for pos, gateway, alive, at_us in conn.execute(QUERIES["log_liveness"], values).fetchall():
         liveness[pos].append(Liveness(gateway=gateway, alive=alive, at_us=at_us))
     inputs = {pos: bytes(body) for pos, body in conn.execute(QUERIES["log_inputs"], values).fetchall()}
+    said = blind.keys() | liveness.keys() | inputs.keys()
+    first = [n for n, pos in enumerate(positions) if n == 0 or pos in said]
+    last = [n - 1 for n in first[1:]] + [len(positions) - 1]
+    starts = np.searchsorted(rows["pos"], [positions[n] for n in first])
+    ends = np.searchsorted(rows["pos"], [positions[n] for n in last], side="right")
     return [
         Batch(
             shard=shard,
-            prev=prev,
-            pos=pos,
+            prev=positions[f - 1] if f else after,
+            pos=positions[n],
             rows=rows["columns"][start:end].copy(),
-            blind=blind[pos],
-            liveness=liveness[pos],
-            inputs=inputs.get(pos),
+            positions=rows["pos"][start:end].copy() if n > f else None,
+            blind=blind[positions[f]],
+            liveness=liveness[positions[f]],
+            inputs=inputs.get(positions[f]),
         )
-        for prev, pos, start, end in zip([after, *positions], positions, starts.tolist(), ends.tolist(), strict=False)
+        for f, n, start, end in zip(first, last, starts.tolist(), ends.tolist(), strict=True)
     ]
 
 

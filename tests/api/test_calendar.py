@@ -16,7 +16,7 @@ ZONE = ZoneInfo("Asia/Shanghai")
 def told(dsn: str) -> SiteInput:
     """What the analyzer would be told of the eastern site."""
     with psycopg.connect(dsn) as conn:
-        return snapshot.compile_inputs(conn, 1, 1).sites[0]
+        return snapshot.compile_inputs(conn, [1], 1)[1].sites[0]
 
 
 def local(time_us: int) -> str:
@@ -109,6 +109,6 @@ def test_a_day_is_changed_for_everyone_by_an_operator_only(admin: httpx.Client, 
     assert form(admin, "/calendar/days", **fields) == 303
     assert "补班" in east_staff.get("/calendar?year=2026").text
     with psycopg.connect(dsn) as conn:
-        assert snapshot.compile_inputs(conn, 1, 1).days["2026-12-05"] == "workday"
+        assert snapshot.compile_inputs(conn, [1], 1)[1].days["2026-12-05"] == "workday"
     assert form(admin, "/calendar/days", date="2026-12-03", kind="workday") == 400
     assert admin.get("/calendar?year=1999").status_code == 400

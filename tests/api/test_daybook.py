@@ -13,7 +13,7 @@ CLOSURE = {"from_us": 10, "to_us": 20, "reason": "检修"}
 def told(dsn: str) -> tuple[int, SiteInput]:
     """The register's version, and what the analyzer would be told of the first site."""
     with psycopg.connect(dsn) as conn:
-        return snapshot.version(conn), snapshot.compile_inputs(conn, 1, 1).sites[0]
+        return snapshot.version(conn), snapshot.compile_inputs(conn, [1], 1)[1].sites[0]
 
 
 def test_staff_of_a_site_close_it_and_say_that_it_drills(east_staff: httpx.Client, dsn: str) -> None:

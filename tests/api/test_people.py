@@ -113,7 +113,7 @@ def test_withdrawing_recognition_unlinks_faces_and_keeps_the_rest(home: House) -
 def test_nobody_is_missed_who_does_not_want_to_be(home: House) -> None:
     def missed() -> set[int]:
         with psycopg.connect(home.dsn) as conn:
-            return {p.id for p in snapshot.compile_inputs(conn, 1, 1).persons}
+            return {p.id for p in snapshot.compile_inputs(conn, [1], 1)[1].persons}
 
     person = enter(home.east)
     silent = enter(home.east, absence="")
@@ -183,7 +183,7 @@ def test_an_absence_is_announced_and_taken_back(home: House) -> None:
 
     def absences() -> list[tuple[int, int]]:
         with psycopg.connect(home.dsn) as conn:
-            return next(p.absences for p in snapshot.compile_inputs(conn, 1, 1).persons if p.id == person)
+            return next(p.absences for p in snapshot.compile_inputs(conn, [1], 1)[1].persons if p.id == person)
 
     [(from_us, to_us)] = absences()
     assert to_us - from_us == 2 * DAY_US

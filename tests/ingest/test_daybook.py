@@ -14,12 +14,12 @@ Conn = psycopg.Connection[Any]
 
 
 def test_the_countrys_holidays_and_worked_weekends_are_told(conn: Conn, town: dict[str, int]) -> None:
-    days = snapshot.compile_inputs(conn, 3, 1).days
+    days = snapshot.compile_inputs(conn, [3], 1)[3].days
     assert (days["2026-10-01"], days["2026-10-07"], days["2026-10-10"]) == ("holiday", "holiday", "workday")
     assert "2026-10-09" not in days
-    assert "2026-07-04" in snapshot.compile_inputs(conn, 3, 1, "US").days
+    assert "2026-07-04" in snapshot.compile_inputs(conn, [3], 1, "US")[3].days
     with pytest.raises(DaybookError, match="ISO 3166"):
-        snapshot.compile_inputs(conn, 3, 1, "XX")
+        snapshot.compile_inputs(conn, [3], 1, "XX")
 
 
 def test_an_entry_goes_before_the_library_and_the_newest_holds(conn: Conn, town: dict[str, int]) -> None:
@@ -28,7 +28,7 @@ def test_an_entry_goes_before_the_library_and_the_newest_holds(conn: Conn, town:
     daybook.set_day(conn, date(2026, 10, 11), "workday", "li", NOW_US, name="调休")
     daybook.set_day(conn, date(2027, 10, 6), "normal", "li", NOW_US)
     daybook.set_day(conn, date(2027, 10, 6), "holiday", "wu", NOW_US, name="国庆节")
-    days = snapshot.compile_inputs(conn, 3, 1).days
+    days = snapshot.compile_inputs(conn, [3], 1)[3].days
     assert "2026-10-07" not in days
     assert (days["2026-10-11"], days["2027-10-06"]) == ("workday", "holiday")
     assert snapshot.version(conn) == before + 4
@@ -47,7 +47,7 @@ def test_closures_visits_and_drills_reach_the_site_until_they_are_cancelled(conn
     for mode in ("closed", "visit", "drill"):
         daybook.enter(conn, entry(mode), NOW_US)
     daybook.enter(conn, entry("visit", cancelled=True), NOW_US)
-    (site,) = snapshot.compile_inputs(conn, 3, 1).sites
+    (site,) = snapshot.compile_inputs(conn, [3], 1)[3].sites
     assert (site.closed, site.modes) == ([(10, 20)], [(10, 20, "drill")])
     version = snapshot.version(conn)
     for wrong in (entry("closed", site="nowhere"), entry("drill", to_us=10), entry("visit", reason=" ")):

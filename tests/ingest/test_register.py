@@ -240,7 +240,7 @@ def test_inputs_hold_one_shard_with_its_closures_in_force(conn: Conn, town: dict
     closure = "INSERT INTO closure (site, from_us, to_us, reason, author, at_us, cancelled) VALUES (%s, %s, %s, '', '', 0, %s)"
     for from_us, cancelled in ((10, False), (20, False), (20, True)):
         conn.execute(closure, [town["site:HC01"], from_us, from_us + 5, cancelled])
-    inputs = snapshot.compile_inputs(conn, 3, 7)
+    inputs = snapshot.compile_inputs(conn, [3], 7)[3]
     assert [(s.code, s.closed) for s in inputs.sites] == [("HC01", [(10, 15)])]
     assert inputs.sites[0].hours["mon"] == [("07:30", "17:00")]
     assert inputs.sites[0].hours["sun"] == []

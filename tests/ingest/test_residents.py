@@ -20,7 +20,7 @@ MIDNIGHT_US = (NOW_US + 8 * HOUR_US) // DAY_US * DAY_US - 8 * HOUR_US
 
 def persons(conn: Conn, shard: int = 3) -> list[PersonInput]:
     """Return what the analyzer would be told."""
-    return snapshot.compile_inputs(conn, shard, 1).persons
+    return snapshot.compile_inputs(conn, [shard], 1)[shard].persons
 
 
 def the_person(conn: Conn) -> int:

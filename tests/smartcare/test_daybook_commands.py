@@ -40,7 +40,7 @@ class Typed:
     def site(self) -> SiteInput:
         """What the analyzer would be told."""
         with psycopg.connect(self.dsn) as conn:
-            return snapshot.compile_inputs(conn, 0, 1).sites[0]
+            return snapshot.compile_inputs(conn, [0], 1)[0].sites[0]
 
 
 def test_a_closure_and_a_drill_are_entered_and_taken_back(run: Typed) -> None:

@@ -83,11 +83,18 @@ def test_a_history_read_at_once_has_the_same_rows_and_the_final_coverage_at_its_
     with store(dsn) as s:
         some_history(s)
         told = [b for b in s.batches if b.shard == 3]
-    for chunk in (200, 1):
+    kept = [b for b in told if len(b.rows) or b.blind or b.liveness or b.inputs]
+    begins = [n for n, b in enumerate(kept) if n == 0 or b.blind or b.liveness or b.inputs]
+    assert len(begins) < len(kept)  # some can be joined
+    for chunk, firsts in ((500, begins), (1, range(len(kept)))):
         monkeypatch.setattr(log, "POSITIONS_AT_ONCE", chunk)
         read = list(log.read_batches(conn, 3, 0, told[-1].pos))
-        assert [b.pos for b in read] == [b.pos for b in told if len(b.rows) or b.blind or b.liveness or b.inputs]
+        assert [b.pos for b in read] == [kept[n - 1].pos for n in [*firsts, len(kept)][1:]]
         assert [b.prev for b in read] == [0, *(b.pos for b in read[:-1])]
+        at = [np.full(len(b.rows), b.pos) if b.positions is None else b.positions for b in read]
+        assert np.array_equal(np.concatenate(at), np.concatenate([np.full(len(b.rows), b.pos) for b in told]))
+        for n, b in zip(firsts, read, strict=True):
+            assert (b.blind, b.liveness, b.inputs) == (kept[n].blind, kept[n].liveness, kept[n].inputs)
         assert np.array_equal(np.concatenate([b.rows for b in read]), np.concatenate([b.rows for b in told]))
         assert [b.coverage for b in read[:-1]] == [[]] * (len(read) - 1)
         assert read[-1].coverage == told[-1].coverage
