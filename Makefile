@@ -25,8 +25,9 @@ check: $(VENV)/installed ## Style, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 
-bench: $(VENV)/installed ## Measure; prints the figures, writes build/bench.json (SMOKE=1: only see that it works)
-	$(BIN)/python -m benchmarks.run $(if $(SMOKE),--smoke)
+bench: $(VENV)/installed ## Measure; prints the figures, writes build/bench.json (PARTS="ingest store …", SMOKE=1: only see that it works, LONG=1)
+	@$(BIN)/python -c 'import mq_bridge, matplotlib' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m benchmarks.run $(if $(SMOKE),--smoke) $(if $(LONG),--long) $(PARTS)
 
 quality: $(VENV)/installed ## Measure the rules on the data in SMARTCARE_DATA; writes build/quality.json and docs/quality.md (PARTS="dodgers …")
 	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[quality]'

@@ -109,7 +109,7 @@ def _twin(conn: psycopg.Connection[Any]) -> None:
 def _against_copy(r: Rig, size: Size, say: Say) -> dict[str, float]:
     ours, copy = [], []
     for n in range(1 + size.rounds):  # the first one warms up
-        events, seconds, after = _load(r, size.batch_frames, 50)
+        events, seconds, after = carry(r, size.batch_frames, 50)
         rows = _stored(r.conn, after)
         began = time.perf_counter()
         with r.conn.transaction(), r.conn.cursor().copy(EVENT.sql.replace("COPY event", "COPY bare")) as copying:
@@ -129,7 +129,7 @@ def _against_copy(r: Rig, size: Size, say: Say) -> dict[str, float]:
 def _against_subscriber(r: Rig, size: Size, say: Say) -> dict[str, float]:
     ours, bare = [], []
     for n in range(1 + size.rounds):
-        frames, seconds, _ = _load(r, size.single_frames, 1)
+        frames, seconds, _ = carry(r, size.single_frames, 1)
         heard = _subscribe(r, size.single_frames)
         say(f"round {n}: {frames / seconds:,.0f} frames/s of one event stored and answered, {heard:,.0f} only received")
         if n:
@@ -142,7 +142,7 @@ def _against_subscriber(r: Rig, size: Size, say: Say) -> dict[str, float]:
     }
 
 
-def _load(r: Rig, frames: int, events: int) -> tuple[int, float, int]:
+def carry(r: Rig, frames: int, events: int) -> tuple[int, float, int]:
     """One load of all gateways. Returns the events, the seconds, and the log position before."""
     (after,) = r.conn.execute("SELECT max(pos) FROM shard").fetchall()[0]
     at = now_us()

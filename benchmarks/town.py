@@ -61,13 +61,13 @@ def identity(d: int) -> str:
     return f"z2m/door-{d}" if d % 2 else f"lora/24e1c0ffee0000{d:02x}"
 
 
-def packets(gateway: Gateway, first: int, frames: int, events: int, now_us: int) -> list[bytes]:
+def packets(gateway: Gateway, first: int, frames: int, events: int, now_us: int, devices: int = DEVICES) -> list[bytes]:
     """Return a gateway's frames number `first` and on, of `events` events each, as MQTT PUBLISH packets.
 
-    Doors open and close, totals grow; event number n of the stream is 20 ms after the one before.
+    Doors open and close, totals grow; event number n of the stream is 20 ms after the one before. devices: of the gateway.
     """
     number = np.arange((first - 1) * events, (first - 1 + frames) * events)
-    device = number % DEVICES
+    device = number % devices
     rows = np.zeros(len(number), EVENT_DTYPE)
     door = device % 2 == 1
     rows["t_us"] = now_us - HOUR_US + number * 20_000 % (HOUR_US - MINUTE_US)
@@ -75,7 +75,7 @@ def packets(gateway: Gateway, first: int, frames: int, events: int, now_us: int)
     rows["kind"] = np.where(door, int(Kind.CONTACT), int(Kind.COUNT_TOTAL))
     rows["aux"] = np.where(door, 0, 1)
     rows["flags"] = np.where(door, int(Flag.TIME_RECEIVED), 0)
-    rows["a"] = np.where(door, number // DEVICES % 2, number)
+    rows["a"] = np.where(door, number // devices % 2, number)
     rows["b"] = np.where(door, 0, number // 2)
     found = []
     for n in range(frames):

@@ -108,9 +108,9 @@ def test_the_kept_log_begins_with_the_register_that_was_valid_then(conn: Conn, c
     history(contract_dsn)
     checkpoints_are_up_to_date(conn)
     maintain(conn, event=60)
-    first, *rest = [b for b in read_history(conn, 3, NOW_US) if b.inputs or len(b.rows)]
-    assert first.inputs is not None
-    assert sum(len(b.rows) for b in rest) == 61 + 61 + 40
+    batches = [b for b in read_history(conn, 3, NOW_US) if b.inputs or len(b.rows)]
+    assert batches[0].inputs is not None
+    assert sum(len(b.rows) for b in batches) == 61 + 61 + 40
 
 
 def test_events_that_come_late_for_a_compressed_day_are_stored_and_counted_once(
