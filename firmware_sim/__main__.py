@@ -106,20 +106,21 @@ def _ordinary(a: argparse.Namespace, begins: date) -> Scenario:
 
 
 def _play(a: argparse.Namespace, scenario: Scenario | None) -> str:
+    posts = read_addresses(a.addresses, a.http) if a.http and a.addresses else {}
     if scenario and (a.out or a.past or a.days):
-        with to_file(a.out) if a.out else to_broker(a.bus) as sink:
+        with to_file(a.out) if a.out else to_broker(a.bus, posts) as sink:
             sent = backfill(scenario, sink, speed=a.speed)
         return f"已发送 {sent} 条消息 sent {sent} messages"
     if scenario:
         today_us = now_us() - scenario.from_us
-        return str(asyncio.run(run(scenario.town, a.bus, script=scenario.plot, backlog_us=today_us, ledger=a.ledger)))
+        story = run(scenario.town, a.bus, script=scenario.plot, backlog_us=today_us, ledger=a.ledger, posts=posts)
+        return str(asyncio.run(story))
     if a.town:
         town = Town(seed=a.seed, document=yaml.safe_load(a.town.read_text(encoding="utf-8")))
     elif a.families:
         town = build_families(a.seed)
     else:
         town = build_town(a.seed, a.sites or 8, now_us())
-    posts = read_addresses(a.addresses, a.http) if a.http and a.addresses else {}
     work = run(town, a.bus, backlog_us=a.backlog, ledger=a.ledger, rate=a.rate, count=a.count, posts=posts)
     return str(asyncio.run(work))
 

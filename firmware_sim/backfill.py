@@ -8,11 +8,12 @@ import base64
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import httpx
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from rich.progress import Progress
@@ -51,22 +52,23 @@ def backfill(scenario: Scenario, sink: Sink, *, speed: float = 0.0) -> int:
 
 @contextmanager
 def to_file(path: Path) -> Iterator[Sink]:
-    """Write each delivery as a JSON line: at_us, gateway, topic, payload (base64)."""
+    """Write each delivery as a JSON line: at_us, gateway, topic, payload (base64), and the identity of a device that posts."""
     with path.open("w", encoding="utf-8") as f:
 
         def write(d: Delivery) -> None:
             payload = base64.b64encode(d.payload).decode()
             line = {"at_us": d.at_us, "gateway": d.gateway, "topic": d.topic, "payload": payload}
+            line |= {"identity": d.identity} if d.identity else {}
             f.write(json.dumps(line, ensure_ascii=False) + "\n")
 
         yield write
 
 
 @contextmanager
-def to_broker(url: str) -> Iterator[Sink]:
+def to_broker(url: str, posts: Mapping[str, str] | None = None) -> Iterator[Sink]:
     """Publish each delivery with QoS 1, at most `UNACKNOWLEDGED` on their way; returns when all are acknowledged.
 
-    Raises BrokerGone, OSError.
+    posts: identity → URL, of devices that post; what has none is not said. Raises BrokerGone, OSError.
     """
     at = urlsplit(url)
     client = mqtt.Client(CallbackAPIVersion.VERSION2)
@@ -86,12 +88,23 @@ def to_broker(url: str) -> Iterator[Sink]:
             if not info.is_published():
                 raise BrokerGone(f"{at.hostname}:{at.port} has acknowledged nothing for {PATIENCE_S:.0f} s")
 
+    def post(at: str, d: Delivery) -> None:
+        try:
+            poster.post(at, content=d.payload, headers={"content-type": d.content_type})
+        except httpx.HTTPError as e:
+            raise BrokerGone(f"nobody answers at {urlsplit(at).netloc}: {e}") from None
+
     def publish(d: Delivery) -> None:
+        if d.identity:
+            if d.identity in (posts or {}):
+                post((posts or {})[d.identity] + d.topic, d)
+            return
         waiting.append(client.publish(d.topic, d.payload, qos=1))
         settle(UNACKNOWLEDGED)
 
     try:
-        yield publish
+        with httpx.Client(timeout=PATIENCE_S, trust_env=False) as poster:
+            yield publish
         settle(0)
     finally:
         client.disconnect()

@@ -13,7 +13,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from firmware_sim.town import DAYS, ZONE, Town, secret
+from firmware_sim.models import MODELS
+from firmware_sim.town import DAYS, ZONE, Town, kind_of, secret
 
 SIZES = {"centre": 6, "town": 24, "city": 288, "province": 25_000}
 """Sites."""
@@ -57,11 +58,18 @@ _OF = {
     )
 }
 STAFF = 2
+Sensor = tuple[str, str, str, str, str, str, str]
+"""Place, its names, room, identity, class, and the model where it is not the usual one."""
 
 
-def build_fleet(name: str, seed: int, sites: int | None = None) -> Town:
-    """Build a fleet, or its first `sites` sites. Raises KeyError for a name that is not in `SIZES`."""
+def build_fleet(name: str, seed: int, sites: int | None = None, models: Mapping[str, str] | None = None) -> Town:
+    """Build a fleet, or its first `sites` sites.
+
+    models: "door", "counter", "terminal" → a model of its own for all of them. Raises KeyError for a name that is not in `SIZES`,
+    or a model that there is not.
+    """
     wanted = SIZES[name] if sites is None else sites
+    stands: dict[str, str] = {}
     document: dict[str, list[dict[str, Any]]] = {
         table: [] for table in ("regions", "sites", "places", "gateways", "devices", "persons")
     }
@@ -69,8 +77,8 @@ def build_fleet(name: str, seed: int, sites: int | None = None) -> Town:
     for n, (region, town, pinyin) in enumerate(islice(_towns(), -(-wanted // TOWN_SITES))):
         document["regions"].append({"code": f"{region}000", "name": town, "name_en": pinyin.capitalize()})
         for i in range(min(TOWN_SITES, wanted - n * TOWN_SITES)):
-            _add_site(document, seed, n, i, (f"{region}000", town, pinyin))
-    return Town(seed=seed, document=document)
+            stands |= _add_site(document, seed, n, i, (f"{region}000", town, pinyin), models or {})
+    return Town(seed=seed, document=document, models=stands)
 
 
 def write_register(town: Town, folder: Path) -> None:
@@ -97,7 +105,15 @@ def _towns() -> Iterator[tuple[str, str, str]]:
                 yield code, f"模拟{city:02}{county:02}第{town}镇", f"c{city:02}{county:02}-t{town:02}"
 
 
-def _add_site(document: dict[str, list[dict[str, Any]]], seed: int, n: int, i: int, town: tuple[str, str, str]) -> None:
+def _add_site(
+    document: dict[str, list[dict[str, Any]]],
+    seed: int,
+    n: int,
+    i: int,
+    town: tuple[str, str, str],
+    models: Mapping[str, str],
+) -> dict[str, str]:
+    """Add a site with what is mounted there; returns identity → model, of those that are not the usual ones."""
     region, _, pinyin = town
     kind, code = _KINDS[i % len(_KINDS)], f"{pinyin}-{i + 1:02}"
     of, rng = _OF[kind], Random(f"{seed}/{code}/site")  # noqa: S311 - repeatable by intention
@@ -113,16 +129,11 @@ def _add_site(document: dict[str, list[dict[str, Any]]], seed: int, n: int, i: i
     document["sites"].append(site)
     gateway = f"gw-{code}"
     document["gateways"].append({"code": gateway, "shard": n % SHARDS})
-    sensors = [("front", "前门", "Front door", "entrance", f"z2m/{code}-front", "zigbee_contact")]
-    if kind != "mutual_aid":
-        sensors.append(("hall", "大厅", "Hall", "hall", f"lora/24e124{secret(seed, code, 'eui')[:10]}", "lora_counter"))
-    if of.residents:
-        number = 1_000_000 + int(secret(seed, code, "face")[:8], 16) % 9_000_000
-        sensors.append(("canteen", "餐厅", "Canteen", "canteen", f"face/{number}-{n}-{i}", "face_terminal"))
-    for place, zh, en, room, identity, device_class in sensors:
+    sensors = [_as(models, seed, code, sensor) for sensor in _usual(seed, n, i, code)]
+    for place, zh, en, room, identity, device_class, _ in sensors:
         document["places"].append({"site": code, "code": place, "name": zh, "name_en": en, "room": room})
         device = {"gateway": gateway, "identity": identity, "class": device_class, "place": f"{code}/{place}"}
-        if device_class == "face_terminal":
+        if device_class.endswith("terminal"):
             device["assessment"] = f"PIA-{code}"
         document["devices"].append(device)
     for p in range(STAFF + of.residents if of.residents else 0):
@@ -136,3 +147,25 @@ def _add_site(document: dict[str, list[dict[str, Any]]], seed: int, n: int, i: i
                 "links": [link],
             }
         )
+    return {identity: model for _, _, _, _, identity, _, model in sensors if model}
+
+
+def _usual(seed: int, n: int, i: int, code: str) -> Iterator[Sensor]:
+    """Yield what is mounted at the i-th site of the n-th town where nothing else is asked for."""
+    kind = _KINDS[i % len(_KINDS)]
+    yield "front", "前门", "Front door", "entrance", f"z2m/{code}-front", "zigbee_contact", ""
+    if kind != "mutual_aid":
+        yield "hall", "大厅", "Hall", "hall", f"lora/24e124{secret(seed, code, 'eui')[:10]}", "lora_counter", ""
+    if _OF[kind].residents:
+        number = 1_000_000 + int(secret(seed, code, "face")[:8], 16) % 9_000_000
+        yield "canteen", "餐厅", "Canteen", "canteen", f"face/{number}-{n}-{i}", "face_terminal", ""
+
+
+def _as(models: Mapping[str, str], seed: int, code: str, sensor: Sensor) -> Sensor:
+    """Return a sensor as the model that is asked for."""
+    place, zh, en, room, _, device_class, _ = sensor
+    name = models.get(kind_of(device_class), "")
+    if not name:
+        return sensor
+    model = MODELS[name]
+    return place, zh, en, room, model.named(code, secret(seed, code, place)), model.device_class, name

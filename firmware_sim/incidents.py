@@ -75,7 +75,7 @@ def _intrusion(s: Scene) -> None:
 
 def _people_remain(s: Scene) -> None:
     closes, leave = s.span
-    s.device("lora"), s.device("face")
+    s.device("counter"), s.device("terminal")
     known = s.site.persons[3:5]
     s.come([Visit(arrive_us=closes - HOUR_US - n * MINUTE_US, leave_us=leave + n * MINUTE_US, local_id=p,
                   seen_us=closes + (50 + n) * MINUTE_US) for n, p in enumerate(known)])  # fmt: skip
@@ -84,7 +84,7 @@ def _people_remain(s: Scene) -> None:
 
 def _crowd(s: Scene) -> None:
     begin, end = s.span
-    s.device("lora")
+    s.device("counter")
     many = math.ceil(s.site.capacity * 1.25)
     step = 30 * MINUTE_US // many
     s.come([Visit(arrive_us=begin + n * step, leave_us=end + n * step, local_id=None) for n in range(many)])
@@ -93,15 +93,15 @@ def _crowd(s: Scene) -> None:
 
 def _footfall_high(s: Scene) -> None:
     begin, end = s.span
-    counter = s.device("lora")
+    counter = s.device("counter")
     times = sorted(s.rng.uniform(begin, end) for _ in range(40))
     s.come([Visit(arrive_us=int(t), leave_us=int(t + s.rng.uniform(5, 15) * MINUTE_US), local_id=None) for t in times])
-    s.say("unusual_footfall", s.site.code, s.place(counter), s.place(s.device("z2m")), also=("crowding",))
+    s.say("unusual_footfall", s.site.code, s.place(counter), s.place(s.device("door")), also=("crowding",))
 
 
 def _footfall_low(s: Scene) -> None:
     begin, end = s.span
-    counter = s.device("lora")
+    counter = s.device("counter")
     seed = s.rng.random()
 
     def few(visits: Sequence[Visit]) -> list[Visit]:
@@ -112,7 +112,7 @@ def _footfall_low(s: Scene) -> None:
         return [v for v in visits if keeps(v)]
 
     s.plot.change(s.site.code, few)
-    s.say("unusual_footfall", s.site.code, s.place(counter), s.place(s.device("z2m")), also=QUIET)
+    s.say("unusual_footfall", s.site.code, s.place(counter), s.place(s.device("door")), also=QUIET)
 
 
 def _resident_stops(s: Scene) -> None:
@@ -132,14 +132,14 @@ def _regular(s: Scene) -> str:
 
 def _refused(s: Scene) -> None:
     begin, _ = s.span
-    s.device("face")
+    s.device("terminal")
     s.come([Visit(arrive_us=begin, leave_us=begin + 3 * MINUTE_US, local_id="900", refused=True)])
     s.say("refused_person")
 
 
 def _strangers(s: Scene) -> None:
     begin, end = s.span
-    s.device("face")
+    s.device("terminal")
     times = sorted(s.rng.uniform(begin, end) for _ in range(24))
     s.come([Visit(arrive_us=int(t), leave_us=int(t) + 4 * MINUTE_US, local_id="") for t in times])
     s.say("stranger_spike", also=("unusual_footfall", "crowding"))
@@ -174,7 +174,7 @@ def _closure(s: Scene) -> None:
 
 def _left_open(s: Scene) -> None:
     closes, end = s.span
-    door = s.device("z2m")
+    door = s.device("door")
     s.do(closes - round(s.rng.uniform(2, 40) * MINUTE_US), door, Hold())
     s.do(end, door, Hold(open=False))
     s.say("left_open", s.place(door))
@@ -187,21 +187,23 @@ def _dead(s: Scene) -> None:
 
 
 def _deaf(s: Scene) -> None:
-    terminal = s.device("face")
+    s.in_use(1)
+    terminal = s.device("terminal")
     s.fault(terminal, Trouble.BLIND)
     s.say("device_silent", terminal, also=("stuck", "resident_absent"))
 
 
 def _stuck(s: Scene) -> None:
-    door = s.device("z2m")
-    s.device("lora")
+    s.in_use(1)
+    door = s.device("door")
+    s.device("counter")
     s.fault(door, Trouble.STUCK)
     s.say("stuck", door, also=("device_silent",))
 
 
 def _flapping(s: Scene) -> None:
     begin, end = s.span
-    door, at = s.device("z2m"), begin
+    door, at = s.device("door"), begin
     while at < end:
         s.do(at, door, Toggle())
         at += round(s.rng.uniform(2, 9) * SECOND_US)
@@ -210,20 +212,22 @@ def _flapping(s: Scene) -> None:
 
 
 def _blind(s: Scene) -> None:
-    counter = s.device("lora")
+    s.in_use(0)
+    counter = s.device("counter")
     s.fault(counter, Trouble.BLIND)
     s.say("counter_blind", counter, also=("unusual_footfall", "count_mismatch", "device_silent", "stuck"))
 
 
 def _drift(s: Scene) -> None:
-    counter = s.device("lora")
+    s.in_use(3)
+    counter = s.device("counter")
     s.fault(counter, Trouble.MISSES_OUT, 0.6)
     s.say("count_mismatch", counter, also=("crowding", "people_after_closing", "unusual_footfall"))
 
 
 def _battery(s: Scene) -> None:
     begin, end = s.span
-    door = s.device("z2m")
+    door = s.device("door")
     for n, percent in enumerate((20, 18, 15, 12, 9, 6)):
         s.do(begin + n * (end - begin) // 6, door, Fault(trouble=Trouble.BATTERY, value=percent))
     s.do(end, door, Fault(trouble=Trouble.BATTERY, value=100))
@@ -231,19 +235,19 @@ def _battery(s: Scene) -> None:
 
 
 def _tamper(s: Scene) -> None:
-    door = s.device("z2m")
+    door = s.device("door")
     s.fault(door, Trouble.TAMPER)
     s.say("tamper", door)
 
 
 def _clock(s: Scene) -> None:
-    terminal = s.device("face")
+    terminal = s.device("terminal")
     s.fault(terminal, Trouble.CLOCK, 3 * 3600)
     s.say("clock_wrong", terminal)
 
 
 def _skew(s: Scene) -> None:
-    s.fault(s.device("face"), Trouble.CLOCK, 40)
+    s.fault(s.device("terminal"), Trouble.CLOCK, 40)
     s.say(None)
 
 
@@ -272,9 +276,11 @@ def _switch(s: Scene, first: Power, then: Power) -> None:
 
 def _bridge(s: Scene) -> None:
     begin, end = s.span
+    doors = frozenset(d for d in s.site.devices if d.startswith("z2m/"))
+    if not doors:
+        raise Unsuitable(f"{s.site.code} has no zigbee2mqtt")
     s.plot.bridge(s.site.gateway, begin, up=False)
     s.plot.bridge(s.site.gateway, end, up=True)
-    doors = frozenset(d for d in s.site.devices if d.startswith("z2m/"))
     s.plot.lines.append(Line(identities=doors, from_us=begin, to_us=end, lost=1))
     s.say("monitoring_gap", s.site.code, s.site.gateway)
 
@@ -290,7 +296,7 @@ def _line(**shares: float) -> Callable[[Scene], None]:
 
 def _lost_edges(s: Scene) -> None:
     begin, end = s.span
-    s.plot.lines.append(Line(identities=frozenset({s.device("z2m")}), from_us=begin, to_us=end, lost=0.25))
+    s.plot.lines.append(Line(identities=frozenset({s.device("door")}), from_us=begin, to_us=end, lost=0.25))
     s.say(None)
 
 

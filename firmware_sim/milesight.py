@@ -1,4 +1,4 @@
-"""A Milesight VS133 people counter on LoRaWAN, as ChirpStack v4 publishes it.
+"""Milesight people counters on LoRaWAN, as ChirpStack v4 publishes them.
 
 One decision: the counter's session (devAddr) is that of the local day and its frame counter that of the report, so that a
 simulator which starts again repeats reports rather than inventing others. Totals start again with the session.
@@ -22,8 +22,11 @@ class MilesightCounter:
 
     link: str = "lora"
 
-    def __init__(self, eui: str, rng: Random, session: int, *, qos: int = 0, report_us: int | None = None) -> None:
+    def __init__(
+        self, eui: str, rng: Random, session: int, *, qos: int = 0, report_us: int | None = None, model: str = "VS133"
+    ) -> None:
         self.identity = f"lora/{eui}"
+        self._model = model
         self._eui, self._rng, self._qos = eui, rng, qos
         self._address = session % 2**32
         self._report_us = report_us
@@ -69,8 +72,7 @@ class MilesightCounter:
 
     def _uplink(self, now_us: int) -> Output:
         (total_in, total_out), (period_in, period_out) = self._total, self._period
-        data = struct.pack("<BBI", 0x03, 0xD2, total_in) + struct.pack("<BBI", 0x04, 0xD2, total_out)
-        data += struct.pack("<BBHH", 0x05, 0xCC, period_in, period_out)
+        data = self._totals() + struct.pack("<BBHH", 0x05, 0xCC, period_in, period_out)
         self._period = [0, 0]
         frame, self._frame = self._frame, self._frame + 1
         observation = {
@@ -85,9 +87,23 @@ class MilesightCounter:
             "key": (self._address << 31) | frame,
             "t_us": now_us,
         }
-        topic, envelope = uplink(self._eui, "VS133", self._address, frame, data, now_us, self._rng)
+        topic, envelope = uplink(self._eui, self._model, self._address, frame, data, now_us, self._rng)
         payload = json.dumps(envelope, separators=(",", ":")).encode()
         return Output(topic=topic, payload=payload, qos=self._qos, observation=observation)
+
+    def _totals(self) -> bytes:
+        """Say the totals as the model does, those of 16 bits after what it says besides."""
+        total_in, total_out = self._total
+        inside = max(0, total_in - total_out)
+        short = struct.pack("<HH", total_in % 2**16, total_out % 2**16)
+        match self._model:
+            case "VS121":
+                return bytes([0x04, 0xC9, min(inside, 255), 0, 0, 0, 0x0D, 0xCC]) + short
+            case "VS350":
+                return bytes([0x01, 0x75, 88, 0x04, 0xCC]) + short
+            case "VS351":
+                return bytes([0x84, 0xCC]) + short + bytes([int(inside > 40)])
+        return struct.pack("<BBI", 0x03, 0xD2, total_in) + struct.pack("<BBI", 0x04, 0xD2, total_out)
 
 
 def uplink(
@@ -102,7 +118,7 @@ def uplink(
             "applicationId": APPLICATION,
             "applicationName": "elder-care",
             "deviceProfileName": f"Milesight {model}",
-            "deviceName": f"{'counter' if model == 'VS133' else 'door'}-{eui[-4:]}",
+            "deviceName": f"{'counter' if model.startswith('VS') else 'door'}-{eui[-4:]}",
             "devEui": eui,
             "tags": {"model": model},
         },

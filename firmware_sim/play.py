@@ -15,14 +15,14 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from firmware_sim.device import Connected, Device, Face, Hold, Input, Output, Pass, Report, Toggle, Told
-from firmware_sim.doors import Ha03Door, Ws301Door
 from firmware_sim.face import FaceTerminal
 from firmware_sim.habits import Visit, last_closing, visits
 from firmware_sim.milesight import MilesightCounter
-from firmware_sim.posting import HikCounter, MilesightPushCounter, PostingTerminal
-from firmware_sim.town import ZONE, Site, Town, secret
+from firmware_sim.models import Pace, devices
+from firmware_sim.posting import PostingTerminal
+from firmware_sim.town import ZONE, Site, Town
 from firmware_sim.zigbee import Bridge, Zigbee2MqttDoor
-from gateway.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US
+from gateway.clock import HOUR_US, MINUTE_US, SECOND_US
 
 PAST_REPEAT_US = 5 * MINUTE_US
 LIVE_REPEAT_US = 20 * SECOND_US
@@ -30,15 +30,6 @@ REPORT_US = MINUTE_US
 HEARTBEAT_US = MINUTE_US
 HELD_BEFORE_CLOSING_US = 7 * MINUTE_US
 ANSWER_US = SECOND_US // 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How often devices speak though nothing happens: a door repeats its state, a counter reports, a terminal signs life."""
-
-    door_us: int | None
-    counter_us: int | None
-    terminal_us: int
 
 
 LIVELY = Pace(door_us=PAST_REPEAT_US, counter_us=REPORT_US, terminal_us=HEARTBEAT_US)
@@ -108,7 +99,7 @@ class Play:
         self._serial = 0
         self._calls: dict[str, int | None] = {}
         start_us = _midnight(from_us) if script else from_us
-        self.devices = [d for site in self._sites for d in _devices(town, site, start_us, qos, pace if script else SILENT)]
+        self.devices = [d for site in self._sites for d in devices(town, site, start_us, qos, pace if script else SILENT)]
         self._named = {device.identity: device for device in self.devices}
         self._named |= {b.identity: b for b in (Bridge(g["code"]) for g in town.document["gateways"])}
         self._at = {site.code: [self._named[i] for i in site.devices if i in self._named] for site in self._sites}
@@ -230,29 +221,3 @@ class Play:
 def _midnight(at_us: int) -> int:
     local = datetime.fromtimestamp(at_us // SECOND_US, UTC).astimezone(ZoneInfo(ZONE))
     return int(local.replace(hour=0, minute=0, second=0).timestamp()) * SECOND_US
-
-
-def _devices(town: Town, site: Site, start_us: int, qos: int, pace: Pace) -> Iterator[Device]:
-    day = start_us // DAY_US
-    for identity, device_class in zip(site.devices, site.classes, strict=True):
-        family, name = identity.split("/", 1)
-        rng = Random(f"{town.seed}/{identity}/{day}")  # noqa: S311 - repeatable by intention
-        if family == "z2m":
-            yield Zigbee2MqttDoor(name, rng, qos=qos, repeat_us=pace.door_us)
-        elif family == "ha03":
-            yield Ha03Door(name, rng, zone=site.zone, repeat_us=pace.door_us)
-        elif family == "milesight":
-            yield MilesightPushCounter(name, rng, zone=site.zone, report_us=pace.counter_us)
-        elif family == "hikcount":
-            yield HikCounter(name, rng, zone=site.zone, report_us=pace.counter_us)
-        elif family in ("hikaccess", "dahua", "zk") or identity in site.posting:
-            first, pulse = day * 100_000, pace.terminal_us
-            yield PostingTerminal(family, name, town.seed, zone=site.zone, first=first, heartbeat_us=pulse)
-        elif family == "lora" and device_class == "lora_contact":
-            session = int(secret(town.seed, identity, start_us)[:8], 16)
-            yield Ws301Door(name, rng, session, qos=qos, repeat_us=pace.door_us)
-        elif family == "lora":
-            session = int(secret(town.seed, identity, start_us)[:8], 16)
-            yield MilesightCounter(name, rng, session, qos=qos, report_us=pace.counter_us)
-        elif family == "face":
-            yield FaceTerminal(name, town.seed, zone=site.zone, first=day * 100_000, qos=qos, heartbeat_us=pace.terminal_us)

@@ -73,12 +73,25 @@ class HikCounter(MilesightCounter):
 
 
 class PostingTerminal(FaceTerminal):
-    """A terminal that posts. family: "hikaccess", "dahua", "zk" or "face"; a zk records only whom it let in."""
+    """A terminal that posts. family: "hikaccess", "dahua", "zk" or "face".
 
-    def __init__(self, family: str, name: str, seed: int, *, zone: str, first: int = 0, heartbeat_us: int = 60 * SECOND_US):
+    log: what a zk keeps: attendance ("ATTLOG", only whom it let in) or what happens at its door ("rtlog").
+    """
+
+    def __init__(
+        self,
+        family: str,
+        name: str,
+        seed: int,
+        *,
+        zone: str,
+        first: int = 0,
+        heartbeat_us: int = 60 * SECOND_US,
+        log: str = "ATTLOG",
+    ):
         super().__init__(name, seed, zone=zone, first=first, heartbeat_us=heartbeat_us)
         self.identity = self.link = f"{family}/{name}"
-        self._family = family
+        self._family, self._log = family, log
         self._up = self.online = True  # it has no connection, only posts
 
     def answer(self, output: Output) -> Told | None:
@@ -87,7 +100,7 @@ class PostingTerminal(FaceTerminal):
 
     def _take(self, now_us: int, face: Face) -> None:
         super()._take(now_us, face)
-        if self._family == "zk" and (not face.local_id or face.refused):
+        if self._family == "zk" and self._log == "ATTLOG" and (not face.local_id or face.refused):
             self._waiting.pop()
 
     def _told(self, payload: bytes) -> bool:
@@ -146,6 +159,12 @@ class PostingTerminal(FaceTerminal):
         return "", text.encode(), TEXT
 
     def _zkteco(self, record: Record, in_time: bool) -> tuple[str, bytes, str]:
+        if self._log == "rtlog":
+            event = 27 if not record.local_id else 41 if record.refused else 3
+            happened = {"time": self._local(record.t_us), "pin": record.local_id or "0", "cardno": "0", "eventaddr": "1"}
+            happened |= {"event": str(event), "inoutstatus": "0", "verifytype": "15", "index": str(_number(record))}
+            fields = "\t".join(f"{key}={value}" for key, value in happened.items())
+            return f"/iclock/cdata?SN={self._number}&table=rtlog", fields.encode(), TEXT
         row = f"{record.local_id}\t{self._local(record.t_us)}\t0\t15\t\t0\t0\n"
         return f"/iclock/cdata?SN={self._number}&table=ATTLOG&Stamp=9999", row.encode(), TEXT
 

@@ -63,4 +63,5 @@ class Poster:
 def read_addresses(file: Path, base: str) -> dict[str, str]:
     """Read a gateway's file of addresses as identity → URL below `base` ("http://host:port")."""
     rows = json.loads(file.read_text(encoding="utf-8"))
-    return {f"{row['family']}/{row['name']}": f"{base.rstrip('/')}/d/{row['token']}" for row in rows}
+    paths = {f"{row['family']}/{row['name']}": f"{'/api/v1' if row['family'] == 'tb' else '/d'}/{row['token']}" for row in rows}
+    return {identity: base.rstrip("/") + path for identity, path in paths.items()}

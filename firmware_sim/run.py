@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from firmware_sim.bus import Bus
+from firmware_sim.declared import LINK
 from firmware_sim.face import FaceTerminal
 from firmware_sim.ledger import Ledger
 from firmware_sim.play import Demonstration, Play, Said, Script
@@ -92,7 +93,8 @@ class _Stage:
         past = self._play.advance(present_us)
         self._play.go_live(present_us)
         self._bus.connect("z2m", will=BRIDGE_OFFLINE, birth=BRIDGE_ONLINE)
-        self._bus.connect("lora")
+        for link in ("lora", LINK):
+            self._bus.connect(link)
         for terminal in self._play.terminals:
             number = terminal.identity.removeprefix("face/")
             self._bus.connect(terminal.link, will=terminal.will(), listen=[f"mqtt/face/{number}"])

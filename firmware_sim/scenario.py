@@ -1,7 +1,7 @@
 """A scenario: a town, its people, some days, and what goes wrong; from a short YAML file with a name.
 
     zh, en       what it shows
-    fleet        {name: centre | town | city | province, sites: 3, seed: 1}
+    fleet        {name: centre | town | city | province, sites: 3, seed: 1}; door, counter, terminal: a model (`models.py`)
     begins       first day; days: how many
     holidays     dates on which fewer come; workdays: weekend days that are worked (调休)
     incidents    [{kind, site: 0, day: 2, at: "16:50", hours: 3, person: "5"}]  only kind and day are needed
@@ -21,6 +21,7 @@ import yaml
 
 from firmware_sim.fleet import build_fleet
 from firmware_sim.incidents import INCIDENTS, add
+from firmware_sim.models import MODELS
 from firmware_sim.people import People, local_us
 from firmware_sim.plot import Plot
 from firmware_sim.scene import Scene, Unsuitable
@@ -69,7 +70,11 @@ def build(name: str, story: dict[str, Any]) -> Scenario:
     fleet = story["fleet"]
     holidays, workdays = story.get("holidays", ()), story.get("workdays", ())
     days = {str(d): "holiday" for d in holidays} | {str(d): "workday" for d in workdays}
-    town = replace(build_fleet(fleet["name"], fleet.get("seed", 1), fleet.get("sites")), days=days)
+    models = {kind: fleet[kind] for kind in ("door", "counter", "terminal") if kind in fleet}
+    for kind, model in models.items():
+        if model not in MODELS or MODELS[model].kind != kind:
+            raise BadScenario(f"there is no {kind} {model}; there are {', '.join(m for m in MODELS if MODELS[m].kind == kind)}")
+    town = replace(build_fleet(fleet["name"], fleet.get("seed", 1), fleet.get("sites"), models), days=days)
     plot = Plot(seed=town.seed, people=People(town.seed, holidays))
     begins: date = story["begins"]
     scenario = Scenario(

@@ -6,16 +6,17 @@ happens in the world; one that cannot happen there says so before it has written
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from random import Random
+from zoneinfo import ZoneInfo
 
 from firmware_sim.device import Fault, Input, Trouble
 from firmware_sim.habits import Visit, windows
 from firmware_sim.people import ROUND_THE_CLOCK_US, local_us
 from firmware_sim.plot import Plot
-from firmware_sim.town import Site
+from firmware_sim.town import Site, kind_of
 from firmware_sim.truth import Truth
-from gateway.clock import DAY_US, HOUR_US, MINUTE_US
+from gateway.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 
 Span = tuple[int, int]
 
@@ -31,12 +32,12 @@ class Scene:
     person: str = ""
     """Local id of the resident it is about, where it is about one."""
 
-    def device(self, family: str) -> str:
-        """Return the site's device of a family, such as "z2m". Raises Unsuitable."""
-        found = [d for d in self.site.devices if d.startswith(f"{family}/")]
-        if not found:
-            raise Unsuitable(f"{self.site.code} has no device of family {family}")
-        return found[0]
+    def device(self, kind: str) -> str:
+        """Return the site's "door", "counter" or "terminal". Raises Unsuitable."""
+        for identity, device_class in zip(self.site.devices, self.site.classes, strict=True):
+            if kind_of(device_class) == kind:
+                return identity
+        raise Unsuitable(f"{self.site.code} has no {kind}")
 
     def place(self, identity: str) -> str:
         """Return the place that a device is mounted at."""
@@ -55,6 +56,16 @@ class Scene:
             also=tuple(also),
         )
         self.plot.truths.append(truth)
+
+    def in_use(self, closed: int) -> None:
+        """Ask that the site is closed on at most so many of the incident's whole days: nobody misses what nobody uses.
+
+        Raises Unsuitable.
+        """
+        first, last = (datetime.fromtimestamp(t // SECOND_US, ZoneInfo(self.site.zone)).date() for t in self.span)
+        found = sum(not windows(self.site, first + timedelta(days=n)) for n in range(1, (last - first).days))
+        if found > closed:
+            raise Unsuitable(f"{self.site.code} is closed on {found} of the days from {first} to {last}, too many to notice")
 
     def do(self, at_us: int, identity: str, what: Input) -> None:
         """Let something happen to a device."""

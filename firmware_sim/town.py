@@ -38,7 +38,7 @@ class Site:
     """A site as its devices see it.
 
     hours: weekday → windows of local time. days: date → "holiday" or "workday" (调休), where it is not as its weekday says.
-    places: those that `devices` are mounted at. classes: of the devices. posting: those that post though their family need not.
+    places: those that `devices` are mounted at. classes: of the devices.
     persons: local ids its terminal knows, and their tokens. gateway: of its devices, "" where it has none.
     """
 
@@ -52,7 +52,6 @@ class Site:
     devices: tuple[str, ...]
     places: tuple[str, ...]
     classes: tuple[str, ...]
-    posting: frozenset[str]
     persons: tuple[str, ...]
     tokens: tuple[str, ...]
     held_open: bool = False
@@ -66,8 +65,8 @@ class Town:
     document: Mapping[str, Any]
     days: Mapping[str, str] = field(default_factory=dict)
     """Date → "holiday" or "workday", where it is not as its weekday says."""
-    posting: frozenset[str] = frozenset()
-    """Identities of devices that post over HTTP."""
+    models: Mapping[str, str] = field(default_factory=dict)
+    """Identity → model, where it is not the usual one of its family and class."""
     held_open: str | None = None
     """Code of the site whose door is held open past closing."""
 
@@ -101,7 +100,6 @@ class Town:
             devices=tuple(d["identity"] for d in mounted),
             places=tuple(d["place"] for d in mounted),
             classes=tuple(d["class"] for d in mounted),
-            posting=self.posting,
             persons=tuple(local_id for local_id, _ in persons),
             tokens=tuple(token for _, token in persons),
             held_open=row["code"] == self.held_open,
@@ -122,6 +120,12 @@ def build_town(seed: int, sites: int, now_us: int) -> Town:
     for i in range(sites):
         _add_site(document, seed, i, _just_closed(now_us) if i == held else None)
     return Town(seed=seed, document=document, held_open=document["sites"][held]["code"] if sites else None)
+
+
+def kind_of(device_class: str) -> str:
+    """Return "door", "counter" or "terminal"."""
+    word = device_class.rpartition("_")[2]
+    return "door" if word == "contact" else word
 
 
 def secret(seed: int, *words: object) -> str:

@@ -6,7 +6,8 @@ One decision: it is an iterator, and terminals are answered here, so that whoeve
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from firmware_sim.play import PLAIN, Pace, Play
+from firmware_sim.models import Pace
+from firmware_sim.play import PLAIN, Play
 from firmware_sim.plot import Switch
 from firmware_sim.scenario import Scenario
 from firmware_sim.zigbee import BRIDGE_ONLINE
@@ -17,12 +18,17 @@ STEP_US = 5 * MINUTE_US
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A vendor's message arrives at a gateway."""
+    """A vendor's message arrives at a gateway.
+
+    identity, content_type: of a device that posts it, "" over MQTT; topic is then what follows the device's address.
+    """
 
     at_us: int
     gateway: str
     topic: str
     payload: bytes
+    identity: str = ""
+    content_type: str = ""
 
 
 def play(scenario: Scenario, pace: Pace = PLAIN) -> Iterator[Delivery | Switch]:
@@ -38,5 +44,12 @@ def play(scenario: Scenario, pace: Pace = PLAIN) -> Iterator[Delivery | Switch]:
         for said in stage.advance(at_us):
             while switches and switches[0].at_us <= said.at_us:
                 yield switches.pop(0)
-            gateway = gateways[said.device.identity]
-            yield Delivery(at_us=said.at_us, gateway=gateway, topic=said.output.topic, payload=said.output.payload)
+            identity, output = said.device.identity, said.output
+            yield Delivery(
+                at_us=said.at_us,
+                gateway=gateways[identity],
+                topic=output.topic,
+                payload=output.payload,
+                identity=identity if output.content_type else "",
+                content_type=output.content_type,
+            )

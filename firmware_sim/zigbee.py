@@ -89,11 +89,7 @@ class Zigbee2MqttDoor:
         return fault.trouble in (Trouble.TAMPER, Trouble.BATTERY)
 
     def _state(self, now_us: int, edge: bool) -> Output:
-        # last_seen has milliseconds, and two frames of one device never share one
-        now_us = now_us // MILLISECOND_US * MILLISECOND_US
-        if self._said_us is not None:
-            now_us = max(now_us, self._said_us + MILLISECOND_US)
-        self._said_us = now_us
+        now_us = self._own(now_us)
         state: dict[str, object] = {
             "battery": self._battery,
             "contact": not self._open,
@@ -104,8 +100,21 @@ class Zigbee2MqttDoor:
         if self._tamper is not None:
             state["tamper"] = self._tamper
         if self._last_seen:
-            when = datetime.fromtimestamp(now_us // 1_000_000, UTC)
-            state["last_seen"] = f"{when:%Y-%m-%dT%H:%M:%S}.{now_us // 1000 % 1000:03d}Z"
-        observation = {"identity": self.identity, "kind": "contact", "open": self._open, "edge": edge, "t_us": now_us}
+            state["last_seen"] = self._when(now_us)
         payload = json.dumps(state, separators=(",", ":"), sort_keys=True).encode()
-        return Output(topic=self._topic, payload=payload, qos=self._qos, observation=observation)
+        return Output(topic=self._topic, payload=payload, qos=self._qos, observation=self._observed(now_us, edge))
+
+    def _own(self, now_us: int) -> int:
+        """Return the time as it says it: in milliseconds, and two frames of one device never share one."""
+        now_us = now_us // MILLISECOND_US * MILLISECOND_US
+        if self._said_us is not None:
+            now_us = max(now_us, self._said_us + MILLISECOND_US)
+        self._said_us = now_us
+        return now_us
+
+    def _observed(self, now_us: int, edge: bool) -> dict[str, object]:
+        return {"identity": self.identity, "kind": "contact", "open": self._open, "edge": edge, "t_us": now_us}
+
+    def _when(self, now_us: int) -> object:
+        when = datetime.fromtimestamp(now_us // 1_000_000, UTC)
+        return f"{when:%Y-%m-%dT%H:%M:%S}.{now_us // 1000 % 1000:03d}Z"

@@ -9,7 +9,10 @@ survive (spool, database) is left out, and the log is asked by a set of keys. Ho
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import numpy as np
 
@@ -19,6 +22,7 @@ from firmware_sim.virtual import Delivery, play
 from gateway.clock import DAY_US, MINUTE_US, SECOND_US
 from gateway.codecs.contract import BlindChange, Codec, Message
 from gateway.codecs.families import codecs
+from gateway.codecs.request import topic_of
 from gateway.events import Event, Flag
 from gateway.wire import Body, Header, decode_bodies, encode_body, encode_frame
 from ingest.batch import Accepted, Key, Prepared, complete, gather, needed, suspects
@@ -27,6 +31,7 @@ from ingest.columns import Batch, BlindSpan, Coverage, Liveness
 from ingest.inputs import DeviceInput, GatewayInput, Inputs, PersonInput, PlaceInput, SiteInput, encode
 from ingest.memory import Memory
 from ingest.snapshot import Consent, Gateway, Snapshot
+from smartcare.trying import read_mapping
 
 SHARD = 11
 LOST_AFTER_US = MINUTE_US
@@ -156,7 +161,7 @@ class Joined:
         self._slice_us = slice_us
         self.register = register(scenario.town.document, scenario.plot.closures, scenario.town.days)
         self._scenario = scenario
-        self._codecs = codecs()
+        self._codecs = codecs(mapping=read_mapping(Path(str(files("firmware_sim") / "mapping.yaml"))))
         self._of: dict[str, Codec] = {}
         ids = {g.code: g.id for g in self.register.inputs.gateways}
         self._boxes = {code: _Box(id=i, stream=i * 1000 + 1, begun_us=scenario.from_us) for code, i in ids.items()}
@@ -185,9 +190,9 @@ class Joined:
         if isinstance(item, Switch):
             self._switch(box, item)
         elif box.on:
-            message = Message(topic=item.topic, payload=item.payload, received_us=item.at_us)
-            decoded = self._codec(item.topic).decode(message, box.memory, self.register.persons)
-            assert decoded.reject is None, f"{item.topic}: {decoded.reject}"
+            message = Message(topic=_topic(item), payload=item.payload, received_us=item.at_us)
+            decoded = self._codec(message.topic).decode(message, box.memory, self.register.persons)
+            assert decoded.reject is None, f"{message.topic}: {decoded.reject}"
             box.memory.update(decoded.memory)
             box.events += decoded.events
             for change in decoded.blind:
@@ -259,6 +264,15 @@ class Joined:
     def _batch(self, **parts: Any) -> Batch:
         self._pos += 10
         return Batch(shard=SHARD, prev=self._pos - 10, pos=self._pos, **parts)
+
+
+def _topic(item: Delivery) -> str:
+    """Return the topic that a codec sees."""
+    if not item.identity:
+        return item.topic
+    family, _, name = item.identity.partition("/")
+    path, _, query = item.topic.partition("?")
+    return topic_of(family, name, path or "/", dict(parse_qsl(query)))
 
 
 def _blind(box: _Box, change: BlindChange, at_us: int) -> None:

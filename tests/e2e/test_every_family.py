@@ -1,4 +1,4 @@
-"""Every family of devices, from the vendor's bytes over MQTT and HTTP to roll-ups and alerts, through real processes."""
+"""Every model of device, from the vendor's bytes over MQTT and HTTP to roll-ups and alerts, through real processes."""
 
 import asyncio
 import os
@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import psycopg
 import pytest
 
 from firmware_sim.device import Face, Hold, Input, Pass, Report
-from firmware_sim.families import FAMILIES, GATEWAY, POSTING, SHARD, build_families, identity
+from firmware_sim.families import GATEWAY, SHARD, build_families, identity
 from firmware_sim.habits import Visit
+from firmware_sim.models import MODELS
 from firmware_sim.play import Said
 from firmware_sim.posts import read_addresses
 from firmware_sim.run import run
@@ -27,10 +29,11 @@ from smartcare.embedded import nats, process
 from tests.e2e.stack import closed_now
 
 SEED = 5
-PATIENCE_S = 40
-DOORS = [code for code, (c, _, _) in FAMILIES.items() if c.endswith("contact")]
-COUNTERS = [code for code, (c, _, _) in FAMILIES.items() if c.endswith("counter")]
-TERMINALS = [code for code, (c, _, _) in FAMILIES.items() if c.endswith("terminal")]
+PATIENCE_S = 60
+DOORS, COUNTERS, TERMINALS = (
+    [code for code, model in MODELS.items() if model.kind == kind] for kind in ("door", "counter", "terminal")
+)
+MAPPING = files("firmware_sim") / "mapping.yaml"
 
 
 @dataclass(frozen=True)
@@ -76,14 +79,15 @@ def town(dsn: str, broker: nats.Broker, tmp_path: Path) -> Iterator[tuple[Town, 
     broker.stop()
     broker.start()
     addresses = Addresses(beside(spool))
-    for code in POSTING:
-        addresses.add(*identity(SEED, code).split("/"))
+    for code, model in MODELS.items():
+        if model.posts:
+            addresses.add(*identity(SEED, code).split("/"))
     env = {k: v for k, v in os.environ.items() if not k.startswith("SMARTCARE_")}
     env |= {"DATABASE_URL": dsn, "MQTT_URL": broker.url(nats.WORKER), "SMARTCARE_UPLINK_URL": broker.url(GATEWAY)}
     env |= {"SMARTCARE_BUS_URL": broker.url(nats.DEVICE_BUS), "SMARTCARE_STATE": str(tmp_path / "none")}
     gateway = ["gateway", "run", "--code", GATEWAY, "--shard", str(SHARD), "--spool", str(spool), "--heartbeat-s", "1"]
     with (tmp_path / "log").open("wb") as log:
-        commands = (["worker"], [*gateway, "--http", f"127.0.0.1:{http}", "--jitter-s", "0.2"])
+        commands = (["worker"], [*gateway, "--http", f"127.0.0.1:{http}", "--jitter-s", "0.2", "--mapping", str(MAPPING)])
         children = [subprocess.Popen([sys.executable, "-m", "smartcare", *c], env=env, stderr=log) for c in commands]
         try:
             until(dsn, "SELECT count(*) FROM coverage", lambda n: n > 0, tmp_path / "log")

@@ -113,7 +113,7 @@ def test_what_cannot_be_is_refused() -> None:
 
 def test_an_unsuitable_incident_leaves_the_plot_unchanged() -> None:
     scenario = story()
-    site = replace(scenario.town.sites()[1], devices=("z2m/x",), places=("s/front",))
+    site = replace(scenario.town.sites()[1], devices=("z2m/x",), classes=("zigbee_contact",), places=("s/front",))
     scene = Scene(plot=scenario.plot, site=site, span=(0, HOUR_US), rng=Random(1))
     for kind in ("crowd", "people_remain", "terminal_deaf", "blind_counter", "clock_wrong", "stuck", "footfall_high"):
         with pytest.raises(Unsuitable):

@@ -1,4 +1,7 @@
-"""Named scenarios, from the vendors' bytes through real codecs, ingest and engine, in virtual time: what is said about each."""
+"""Named scenarios, from the vendors' bytes through real codecs, ingest and engine, in virtual time: what is said about each.
+
+Between them they have every model of door, counter and terminal that the simulator knows.
+"""
 
 from dataclasses import asdict
 
@@ -8,6 +11,7 @@ import pytest
 from analytics.engine import Engine
 from analytics.scoring import Alert, Truth, alerts_of, score
 from benchmarks.quality.joined import Joined
+from firmware_sim.models import MODELS
 from firmware_sim.scenario import load
 from gateway.clock import HOUR_US
 
@@ -21,19 +25,20 @@ def told(name: str, slice_us: int = HOUR_US) -> tuple[list[Truth], list[Alert]]:
     return truths, alerts_of(found, joined.register.codes)
 
 
-@pytest.mark.parametrize(
-    ("name", "rule", "delay_min"),
-    [
-        ("door-left-open", "left_open", 30),
-        ("power-cut", "monitoring_gap", 1),
-        ("gateway-offline", "monitoring_gap", 1),
-        ("bridge-offline", "monitoring_gap", 1),
-        ("nobody-opened", "not_opened", 30),
-        ("nobody-came", "no_activity", 180),
-        ("intruder", "opened_after_hours", 1),
-        ("crowd", "crowding", 20),
-    ],
-)
+WHAT = {
+    "door-left-open": ("left_open", 30),
+    "power-cut": ("monitoring_gap", 1),
+    "gateway-offline": ("monitoring_gap", 1),
+    "bridge-offline": ("monitoring_gap", 1),
+    "nobody-opened": ("not_opened", 30),
+    "nobody-came": ("no_activity", 180),
+    "intruder": ("opened_after_hours", 1),
+    "crowd": ("crowding", 20),
+}
+NOTHING = ("a-quiet-morning", "noisy-lines")
+
+
+@pytest.mark.parametrize(("name", "rule", "delay_min"), [(name, *said) for name, said in WHAT.items()])
 def test_what_happens_is_said_in_time_and_nothing_else_is(name: str, rule: str, delay_min: float) -> None:
     scores, _ = score(*told(name))
     assert {s.rule: s.false for s in scores if s.false} == {}
@@ -43,7 +48,14 @@ def test_what_happens_is_said_in_time_and_nothing_else_is(name: str, rule: str, 
     assert mine.delay_s <= delay_min * 60
 
 
-@pytest.mark.parametrize("name", ["a-quiet-morning", "noisy-lines"])
+def test_the_stories_have_every_model_between_them() -> None:
+    told_here = [*WHAT, *NOTHING]
+    town = [scenario.town for scenario in map(load, told_here)]
+    usual = {"z2m", "vs133", "mqttface"}
+    assert {model for one in town for model in one.models.values()} | usual == set(MODELS)
+
+
+@pytest.mark.parametrize("name", NOTHING)
 def test_where_nothing_is_wrong_nothing_is_said(name: str) -> None:
     assert told(name)[1] == []
 
