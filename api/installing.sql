@@ -25,11 +25,12 @@ SELECT (SELECT count(*) FROM device d JOIN mounting m ON m.device = d.id AND m.t
 FROM gateway g WHERE g.code = %(gateway)s
 
 -- name: start_walk
--- One row for each device mounted at the site now; none where a test is running already.
+-- One row for each sensor mounted at the site now; none where a test is running already.
 INSERT INTO walk_test (site, device, started_us, author)
 SELECT p.site, d.id, %(now_us)s, %(author)s
 FROM place p JOIN mounting m ON m.place = p.id AND m.to_us IS NULL JOIN device d ON d.id = m.device
-WHERE p.site = %(site)s AND NOT EXISTS (SELECT FROM walk_test w WHERE w.site = %(site)s AND w.ended_us IS NULL)
+WHERE p.site = %(site)s AND d.class <> 'desk'
+  AND NOT EXISTS (SELECT FROM walk_test w WHERE w.site = %(site)s AND w.ended_us IS NULL)
 
 -- name: walk
 -- The newest walk test of a site, device by device.

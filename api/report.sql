@@ -69,11 +69,11 @@ FROM alert a WHERE a.site = ANY(%(sites)s) AND a.begin_us >= %(from_us)s AND a.b
 SELECT id, site, code, name, name_en, room FROM place WHERE site = ANY(%(sites)s) ORDER BY site, id
 
 -- name: mountings
--- Which devices watched in the time, from when to when.
+-- Which devices watched in the time, from when to when; a check-in desk watches nothing.
 SELECT p.site, m.place, d.identity, d.class AS class_, d.name, d.gateway, d.alive_every_s::bigint * 1000000 AS alive_us,
        greatest(m.from_us, %(from_us)s) AS from_us, least(coalesce(m.to_us, %(to_us)s), %(to_us)s) AS to_us
 FROM place p JOIN mounting m ON m.place = p.id JOIN device d ON d.id = m.device
-WHERE p.site = ANY(%(sites)s) AND m.from_us < %(to_us)s AND coalesce(m.to_us > %(from_us)s, true)
+WHERE p.site = ANY(%(sites)s) AND m.from_us < %(to_us)s AND coalesce(m.to_us > %(from_us)s, true) AND d.class <> 'desk'
 ORDER BY p.site, m.place, m.from_us
 
 -- name: coverage

@@ -1,13 +1,18 @@
 """Reports, regions and acceptances as people and programs reach them."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
+import httpx
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
+from gateway.clock import DAY_US, SECOND_US, now_us
+from ingest.desk import Desk
 from tests.api.conftest import Running, Town
-from tests.api.everything import open_yesterday
+from tests.api.everything import ZONE, open_yesterday
+from tests.ingest.frames import store
 from tests.programs import chromium
 
 
@@ -107,4 +112,78 @@ def test_the_pages_say_what_is_known_and_print_without_menus(
     page.emulate_media(media="print")
     assert not page.locator(".nav").is_visible()
     assert page.locator("#rules").is_visible()
+    context.close()
+
+
+def test_a_check_in_without_a_face_counts_as_a_service_and_its_desk_is_no_sensor(
+    admin: httpx.Client, town: Town, dsn: str
+) -> None:
+    conn, now = town.county.conn, now_us()
+    conn.execute("UPDATE site SET shard = 3 WHERE id = %s", [town.east])  # one that the store below owns
+    person = conn.execute(
+        "INSERT INTO person (token, site, role, consent_from_us) VALUES (%s, %s, 'resident', %s) RETURNING id",
+        [bytes(16), town.east, now - DAY_US],
+    ).fetchone()
+    assert person
+    for who in (str(person[0]), str(person[0]), ""):  # tapped twice; one who stays anonymous
+        assert admin.post("/sites/east/check-in", data={"person": who}).status_code == 303
+    desk = Desk(dsn)
+    with store(dsn) as worker:
+        worker.take(*desk.messages([3], now_us()), now_us=now_us())
+    desk.close()
+    day = f"{datetime.fromtimestamp(now // SECOND_US, ZONE):%Y-%m-%d}"
+    total = admin.get("/api/v1/reports", params={"site": "east", "period": f"{day}..{day}"}).json()["total"]["measured"]
+    assert [total[k] for k in ("served", "anonymous", "attenders", "sensors", "blind_hours")] == [2, 1, 1, 0, 0]
+    behind = admin.get("/api/v1/reports/sites/east/events", params={"day": day, "what": "service"}).json()["items"]
+    assert [e["person"] for e in behind] == [person[0], person[0], None]
+    assert all(e["gateway"].startswith("desk-") for e in behind)
+
+
+def test_a_site_whose_sensors_reported_and_were_walked_past_is_accepted(admin: httpx.Client, town: Town, yesterday: str) -> None:
+    conn = town.county.conn
+    (device, door) = conn.execute("SELECT device, place FROM mounting").fetchone() or (0, 0)
+    assert admin.post("/sites/east/walk").status_code == 303
+    now = now_us()
+    for n, opened in enumerate((1, 0)):
+        conn.execute(
+            "INSERT INTO event VALUES (%s, %s, 0, %s, 0, 0, %s, %s, %s, 0, 0, 0, 1, 1, 0, 0)",
+            [now + n, now + n, opened, n, device, door],
+        )
+    assert admin.post("/sites/east/walk/end").status_code == 303
+    made = admin.post("/api/v1/sites/east/acceptances", json={"days": 1}).json()
+    assert (made["passed"], made["record"]["last"]) == (True, yesterday)
+    (sensor,) = made["record"]["sensors"]
+    assert (sensor["failed"], sensor["walk_tests"][0]["seen"], sensor["walk_tests"][0]["by"]) == ([], True, "root")
+    page = admin.get(f"/sites/east/acceptances/{made['id']}", headers={"accept": "text/html"}).text
+    assert "通过" in page
+    assert "未通过" not in page
+
+
+def test_every_number_of_a_report_opens_to_what_it_is_made_of_and_says_what_sensors_saw(
+    browser: Browser, running: Running, town: Town, yesterday: str
+) -> None:
+    context = browser.new_context(base_url=running.url)
+    context.add_cookies([{"name": "session", "value": town.county.session(town.admin), "url": running.url}])
+    page = context.new_page()
+    report = f"/reports?site=east&period={yesterday}..{yesterday}"
+    page.goto(report)
+    rows = page.locator(".grid-summary tbody tr")
+    figures = {row.locator("th").inner_text(): row for row in rows.all()}
+    assert len(figures) > 15
+    for name, row in figures.items():
+        number = row.locator("td").first
+        assert number.inner_text() == "–" or number.locator("a").count() == 1, f"{name} leads nowhere"
+    assert figures["开放天数"].locator("td").last.inner_text() == "100.0"
+    ways = sorted(
+        {str(row.locator("td a").first.get_attribute("href")) for row in figures.values() if row.locator("td a").count()}
+    )
+    for way in ways:
+        target = way if way.startswith("/") else report + way
+        answer = page.goto(target)  # None where it is a place on the page itself
+        assert answer is None or answer.status == 200, target
+        anchor = target.partition("#")[2]
+        assert not anchor or page.locator(f"#{anchor}").count() == 1, f"{target} is not on the page"
+    page.goto(report)
+    page.locator(".grid-days tbody a").first.click()
+    expect(page.locator("tbody tr").first).to_contain_text("08:20")
     context.close()

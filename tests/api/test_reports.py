@@ -10,10 +10,11 @@ import psycopg
 import pytest
 from openpyxl import load_workbook
 
-from api import acceptance, evidence, report_evidence, report_period, reports
+from api import acceptance, evidence, report_evidence, report_period, report_tables, reports
 from api.exports import digest, plain
 from api.report_figures import SiteReport
 from api.reports import Report, Scope
+from api.web.i18n import Say
 from firmware_sim.scenario import Scenario
 from gateway.clock import DAY_US, HOUR_US
 from smartcare.embedded import postgres
@@ -110,6 +111,44 @@ async def test_what_nobody_could_see_is_said_in_hours(conn: Conn, month: Scenari
     assert blind[3] == pytest.approx(20, abs=0.6)
 
 
+# ---------------------------------------------------------------- longer and shorter than a month
+
+
+@pytest.mark.parametrize(
+    ("period", "days"), [("2026-Q1", 90), ("2026", 365), ("2026-02-10..2026-04-02", 52), ("2025-11-01..2026-10-31", 365)]
+)
+async def test_a_longer_period_says_of_the_month_what_the_month_says(conn: Conn, month: Scenario, period: str, days: int) -> None:
+    whole = await reports.read(conn, Scope(), report_period.parse(period), month.to_us + HOUR_US)
+    alone = await read(conn, month)
+    assert [len(s.days) for s in whole.sites] == [days] * 4
+    for name in ("opening_days", "people_in", "served", "staff", "meals", "attenders", "alerts"):
+        assert getattr(whole.total, name) == getattr(alone.total, name), name
+    for n in range(4):
+        assert [d for d in of(whole, month, n).days if d.day.month == 3] == list(of(alone, month, n).days)
+
+
+async def test_days_of_a_month_add_up_to_it(conn: Conn, month: Scenario) -> None:
+    spans = ("2026-03-01..2026-03-09", "2026-03-10..2026-03-10", "2026-03-11..2026-03-31")
+    parts = [await reports.read(conn, Scope(), report_period.parse(s), month.to_us + HOUR_US) for s in spans]
+    alone = await read(conn, month)
+    for name in ("planned_days", "opening_days", "people_in", "served", "meals", "alerts"):
+        assert sum(getattr(p.total, name) for p in parts) == getattr(alone.total, name), name
+
+
+async def test_the_bulletin_is_in_the_order_of_opening_days_and_then_of_services(conn: Conn, month: Scenario) -> None:
+    report = await read(conn, month)
+    for n, s in enumerate(report.sites):  # corrected figures are what is ranked: all opened alike but the last, services differ
+        missing = s.figures.planned_days - s.figures.opening_days - (n == 3)
+        if missing:
+            await reports.correct(conn, s.site.id, date(2026, 3, 2), "opening_days", missing, "x", "y", month.to_us)
+        await reports.correct(conn, s.site.id, date(2026, 3, 2), "served", 1000 * n + 5000, "x", "y", month.to_us)
+    report = await read(conn, month)
+    table = report_tables.bulletin(report, Say("zh", month.to_us))
+    names = [s.site.name for s in report.sites]
+    assert [row[1] for row in table.rows] == [names[n] for n in (2, 1, 0, 3)]
+    assert [row[0] for row in table.rows] == [1, 2, 3, 4]
+
+
 # ---------------------------------------------------------------- what is behind a figure
 
 
@@ -161,7 +200,8 @@ async def test_a_correction_stands_beside_what_was_measured_and_cannot_be_change
 
 
 async def exported(conn: Conn, month: Scenario, form: str, **scope: str) -> bytes:
-    return await evidence.export(conn, await read(conn, month, **scope), "zh", "root", form)
+    key = await evidence.signing_key(conn, month.to_us)
+    return evidence.export(key, await read(conn, month, **scope), "zh", "root", form)
 
 
 @pytest.mark.parametrize("form", ["xlsx", "csv", "json"])
@@ -222,10 +262,11 @@ async def test_a_site_is_accepted_whose_sensors_reported_every_day_and_the_recor
 ) -> None:
     at_us = month.to_us + 10 * HOUR_US - DAY_US
     codes = [s.code for s in month.town.sites()]
-    good = await acceptance.make(conn, codes[0], 7, "装机员", at_us)
+    key = await evidence.signing_key(conn, at_us)
+    good = await acceptance.make(conn, key, codes[0], 7, "装机员", at_us)
     assert [s["days_reported"] for s in good.record["sensors"]] == [7, 7, 7]
     assert all(not {"days", "up"} & set(s["failed"]) for s in good.record["sensors"])
-    bad = await acceptance.make(conn, codes[3], 12, "装机员", at_us)
+    bad = await acceptance.make(conn, key, codes[3], 12, "装机员", at_us)
     assert not bad.passed
     assert all("up" in s["failed"] and s["longest_gap_min"] > 1100 for s in bad.record["sensors"])
     assert (await evidence.verify(conn, acceptance.file(good))).holds

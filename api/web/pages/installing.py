@@ -23,6 +23,7 @@ from api.web.views import kinds
 from gateway.clock import now_us
 from ingest.classes import CLASSES, SEES_FACES
 from ingest.declaration import RegisterError
+from ingest.desk import CLASS as DESK
 
 router = APIRouter(include_in_schema=False)
 
@@ -39,7 +40,7 @@ async def _install(request: Request, who: Principal, number: str, status: int = 
     async with state.scoped(who) as conn:
         sites = await reading.sites(conn, who.sites)
         places = await registering.rows(conn, who, "places")
-        devices = [d for d in await registering.rows(conn, who, "devices") if d["place"]]
+        devices = [d for d in await registering.rows(conn, who, "devices") if d["place"] and d["class"] != DESK]
         waits = await installing.waiting(conn, who)
     names = {s.code: say.name(s.name, s.name_en) for s in sites}
     values: dict[str, Any] = {"errors": [], "done": "", "chosen": ""} | said

@@ -16,6 +16,7 @@ from api.access import Installer, People
 from api.console import console
 from api.errors import NotFound
 from api.web.page import say_for, show
+from ingest.desk import CLASS as DESK
 
 router = APIRouter(include_in_schema=False)
 MOST = 400
@@ -31,7 +32,7 @@ async def labels(request: Request, who: Installer, code: str) -> Response:
         if not sites:
             raise NotFound(f"there is no site {code!r}")
         places = await registering.rows(conn, who, "places", code)
-        devices = [d for d in await registering.rows(conn, who, "devices", code) if d["place"]]
+        devices = [d for d in await registering.rows(conn, who, "devices", code) if d["place"] and d["class"] != DESK]
         waits = await installing.waiting(conn, who)
     base = state.settings.public_url.rstrip("/")
     here = {p["code"]: say.name(p["name"], p["name_en"]) for p in places}
