@@ -44,7 +44,7 @@ wheel: $(VENV)/installed ## Build the wheel, install it elsewhere, start each co
 	rm -rf build/wheel && $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w build/wheel .
 	$(PYTHON) -m venv build/wheel/venv
 	build/wheel/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt build/wheel/*.whl
-	cd build/wheel && for c in "" up worker api gateway "gateway run" "gateway status" "gateway try" "gateway device" "gateway mount" sim platform migrate "register import" "register claim" "register swap" "register swap-gateway" \
+	cd build/wheel && for c in "" up worker api gateway "gateway run" "gateway status" "gateway try" "gateway device" "gateway source" "gateway mount" sim platform migrate "register import" "register claim" "register swap" "register swap-gateway" \
 	  "endpoint add" "endpoint try" "endpoint subscribe" "endpoint unsubscribe" \
 	  "endpoint backfill" "endpoint reconcile" "endpoint rotate" link "account add" "account password" token score maintain erase backup restore report acceptance "evidence verify"; do venv/bin/smartcare $$c --help >/dev/null || exit 1; done
 	cd build/wheel && venv/bin/python -c 'from ingest.store.schema import migrations; assert migrations(), "no SQL in the wheel"'

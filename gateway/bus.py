@@ -9,6 +9,7 @@ statement; and a full queue stops the network thread, so that the broker keeps w
 import asyncio
 import collections
 import contextlib
+import hashlib
 import logging
 import ssl
 import threading
@@ -122,6 +123,15 @@ class Inbox:
 
     def _full(self, size: int) -> bool:
         return len(self._deliveries) >= INBOX_MESSAGES or self._bytes + size > INBOX_BYTES
+
+
+def session_name(code: str, url: str) -> str:
+    """Return the client id of a gateway's session on the bus: the same at each start, and for nobody else to guess.
+
+    Whoever connects with another's client id and asks for a clean session takes what the broker kept for the other.
+    """
+    secret = urlsplit(url).password
+    return f"smartcare-{code}-{hashlib.sha256(secret.encode()).hexdigest()[:16]}" if secret else f"smartcare-{code}"
 
 
 class Bus:

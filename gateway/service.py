@@ -15,7 +15,7 @@ from importlib import metadata
 
 from gateway.addresses import Addresses, beside
 from gateway.blindness import Blindness
-from gateway.bus import Bus, Delivery, Taken
+from gateway.bus import Bus, Delivery, Taken, session_name
 from gateway.clock import MINUTE_US, SECOND_US, now_us
 from gateway.codecs.contract import Codec
 from gateway.crashpoint import crashpoint
@@ -98,7 +98,7 @@ class Gateway:
         self._behind = False
         self._beat_at = self._keep_at = 0.0
         topics = [topic for codec in codecs for topic in codec.topics]
-        self._bus = Bus(config.bus_url, f"smartcare-{config.code}", topics, clock, config.ca_file)
+        self._bus = Bus(config.bus_url, session_name(config.code, config.bus_url), topics, clock, config.ca_file)
         self._listener: Listener | None = None
         if config.http:
             self._listener = Listener(config.http, Addresses(beside(config.spool)), clock, self._bus.nudge)

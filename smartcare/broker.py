@@ -26,6 +26,7 @@ import msgspec
 
 WORKER, DEVICE_BUS = "worker", "bus"
 CODE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+FILTER, LEVEL = re.compile(r"[^.*>$\s\0]{1,200}"), re.compile(r"[^+#]+")
 TOKEN = re.compile(r"[A-Za-z0-9_-]{12,64}")
 PBKDF2_ROUNDS = 101  # as mosquitto_passwd does; against guessing 32 random bytes one would do
 
@@ -57,11 +58,19 @@ class Mount(msgspec.Struct, kw_only=True):
     port: int
 
 
+class Source(msgspec.Struct, kw_only=True):
+    """Something that speaks on the devices' bus with a secret of its own, in these topics alone (MQTT filters), both ways."""
+
+    password: str
+    topics: list[str]
+
+
 class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A broker as `broker.json` declares it.
 
     host, port: where it listens. public: HOST:PORT that its users are told, "" for the same. cert, key: PEM files that
-    make the listener TLS. bus: it is the devices' bus too (pictures of face terminals make larger messages). mounts: by name.
+    make the listener TLS. bus: it is the devices' bus too (pictures of face terminals make larger messages). mounts,
+    sources: by name.
     """
 
     port: int
@@ -73,6 +82,7 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     bus: bool = True
     users: dict[str, User]
     mounts: dict[str, Mount] = {}
+    sources: dict[str, Source] = {}
 
     def of(self, code: str) -> list[str]:
         """Return the users of a gateway, oldest first."""
@@ -141,6 +151,8 @@ class Folder:
         if not CODE.fullmatch(code) or code in (WORKER, DEVICE_BUS):
             raise BrokerError(f"a gateway's code has 1 to 64 letters, digits, '-' or '_' and is no user of ours, got {code!r}")
         with self.change() as state:
+            if code in state.sources:
+                raise BrokerError(f"{code} 是设备总线上的名字 is a name on the devices' bus: take another")
             if state.of(code):
                 raise BrokerError(f"网关 {code} 已有密钥 has a secret: `smartcare gateway rotate {code}` gives another")
             return _give(state, code, User(password="", gateway=code, shard=shard))
@@ -165,6 +177,28 @@ class Folder:
         with self.change() as state:
             for name in state.of(code):
                 del state.users[name]
+
+    def source(self, name: str, topics: list[str]) -> Given:
+        """Let something speak on the bus in these topics alone; its older secret, if any, ends. Raises BrokerError."""
+        if bad := [t for t in topics if not _is_filter(t)]:
+            raise BrokerError(
+                f"{bad[0]!r} 不可用 cannot be bound: names between '/', none of . * > $ or spaces, '+', '#' at the end"
+            )
+        with self.change() as state:
+            if not CODE.fullmatch(name) or name in state.users or not topics or not state.bus:
+                taken = ", ".join(sorted(state.users)[:3])
+                raise BrokerError(
+                    f"a source needs topics, a broker with the bus, and a name that is no user's ({taken}…): {name!r}"
+                )
+            secret = secrets.token_urlsafe(32)
+            state.sources[name] = Source(password=stored(state.kind, secret), topics=topics)
+            return Given(user=name, secret=secret, url=state.url(name, secret))
+
+    def end_source(self, name: str) -> None:
+        """End a source's secret. Raises BrokerError."""
+        with self.change() as state:
+            if state.sources.pop(name, None) is None:
+                raise BrokerError(f"没有 there is no source {name}; there are: {', '.join(sorted(state.sources)) or 'none'}")
 
     def mount(self, name: str, token: str, port: int) -> Mount:
         """Let a client of ThingsBoard's API speak as tb/<name>; the broker must start again. Raises BrokerError."""
@@ -206,6 +240,18 @@ def _known(state: State, code: str) -> list[str]:
     if found := state.of(code):
         return found
     raise BrokerError(f"网关 {code} 没有密钥 has no secret here: `smartcare gateway add {code} --shard N`")
+
+
+def _is_filter(topic: str) -> bool:
+    """Tell whether both brokers understand a filter alike, and it is none of the uplink's or everybody's."""
+    levels = topic.split("/")
+    names = [level for level in levels if level not in ("+", "#")]
+    return bool(
+        FILTER.fullmatch(topic)
+        and levels[0] not in ("care", "+", "#")
+        and "#" not in levels[:-1]
+        and all(map(LEVEL.fullmatch, names))
+    )
 
 
 def _number(user: str) -> int:

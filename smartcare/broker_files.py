@@ -3,6 +3,7 @@
     worker       reads care/v1/+/+/up            writes care/v1/+/+/down
     a gateway    reads care/v1/<shard>/<it>/down writes care/v1/<shard>/<it>/up
     bus          all topics but those of the uplink, which the others do not see
+    a source     reads and writes the topics of the bus that it was given
     a ThingsBoard client at its own listener: tb/<its name>/v1/…, which it knows as v1/…
 
 One decision: what is not written here is refused; there is no pattern in a permission, so that no name can be chosen that
@@ -13,7 +14,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from smartcare.broker import DEVICE_BUS, WORKER, Kind, State, User, write_private
+from smartcare.broker import DEVICE_BUS, WORKER, Kind, Source, State, User, write_private
 
 UPLINK_BYTES = 1024 * 1024  # a frame has 64 KiB; what a gateway is told of its people may be more
 BUS_BYTES = 4 * 1024 * 1024  # face terminals put two pictures into one message; the gateway drops them
@@ -30,7 +31,7 @@ def write(folder: Path, state: State, limits: str = MOSQUITTO_LIMITS) -> None:
     if state.kind is Kind.NATS:
         write_private(folder / "nats.conf", json.dumps(nats(folder, state), indent=1).encode())
         return
-    passwords = "".join(f"{name}:{user.password}\n" for name, user in state.users.items())
+    passwords = "".join(f"{name}:{who.password}\n" for name, who in [*state.users.items(), *state.sources.items()])
     write_private(folder / "passwords", passwords.encode())
     write_private(folder / "acl", acl(state).encode())
     for name, mount in state.mounts.items():
@@ -56,7 +57,8 @@ def nats(folder: Path, state: State) -> dict[str, Any]:
     }
     if state.bus:
         bus = {"user": DEVICE_BUS, "password": state.users[DEVICE_BUS].password}
-        accounts["BUS"] = {"jetstream": "enabled", "users": [bus]}
+        sources = [_nats_source(name, source) for name, source in state.sources.items()]
+        accounts["BUS"] = {"jetstream": "enabled", "users": [bus, *sources]}
     tls = {"tls": {"cert_file": state.cert, "key_file": state.key}} if state.cert else {}
     return {
         "server_name": "smartcare",
@@ -77,6 +79,17 @@ def _nats_user(name: str, user: User) -> dict[str, Any]:
     return {"user": name, "password": user.password, "permissions": {"publish": publish, "subscribe": subscribe}}
 
 
+def _nats_source(name: str, source: Source) -> dict[str, Any]:
+    subjects = [s for t in source.topics for s in _subjects(t)]
+    return {"user": name, "password": source.password, "permissions": {"publish": subjects, "subscribe": subjects}}
+
+
+def _subjects(topic: str) -> list[str]:
+    """Return a filter as subjects of NATS; MQTT's a/# is a too, NATS's a.> is not."""
+    subject = topic.replace("/", ".").replace("+", "*")
+    return [f"{subject[:-1]}>", subject[:-2]] if topic.endswith("/#") else [subject]
+
+
 def acl(state: State) -> str:
     """Return Mosquitto's list of permissions."""
     lines = []
@@ -87,6 +100,8 @@ def acl(state: State) -> str:
             continue
         publish, subscribe = topics(name, user)
         lines += [f"topic write {t}" for t in publish] + [f"topic read {t}" for t in subscribe]
+    for name, source in state.sources.items():
+        lines += [f"user {name}", *(f"topic readwrite {t}" for t in source.topics)]
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""`smartcare broker` and `smartcare gateway add|rotate|revoke`: a broker's configuration, and who may speak at it.
+"""`smartcare broker` and `smartcare gateway add|rotate|revoke|source`: a broker's configuration, and who may speak at it.
 
 One decision: the register comes first. A gateway that the broker lets in and the register does not know, or has suspended,
 is refused by ingest; so whichever step is not reached, nobody speaks who should not.
@@ -49,15 +49,23 @@ def declare(gateway: Any, connect: Connect, say: Say) -> None:
     what.add_argument("--end", action="store_true", help="不再接入 let it speak no more")
     mount.add_argument("--token", default="", help="the access token that it has already (default: a new one)")
     mount.set_defaults(run=lambda a: _mount(a, say))
+    source = _action(
+        gateway, "source", "设备总线上的独立密钥 a secret of its own on the devices' bus, bound to topics; again: a new one"
+    )
+    how = source.add_mutually_exclusive_group(required=True)
+    how.add_argument(
+        "--topic", action="append", metavar="FILTER", help="that it may publish and hear, such as mqtt/face/1026700/#"
+    )
+    how.add_argument("--end", action="store_true", help="停用 end its secret, throw it out")
+    source.set_defaults(run=lambda a: _source(a, say))
     revoke = _action(gateway, "revoke", "停用 suspend it in the register, end its secrets, throw it out")
     revoke.set_defaults(run=lambda a: _revoke(a, connect, say))
 
 
 def _action(gateway: Any, name: str, about: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = gateway.add_parser(name, help=about)
-    parser.add_argument(
-        "code", help="the gateway's code in the register" if name != "mount" else "a name for it: it becomes tb/NAME"
-    )
+    about_code = {"mount": "a name for it: it becomes tb/NAME", "source": "a name for it: its user at the broker"}
+    parser.add_argument("code", help=about_code.get(name, "the gateway's code in the register"))
     parser.add_argument("--broker", type=Path, metavar="FOLDER", help="the broker's folder (default: the embedded broker's)")
     return parser
 
@@ -143,6 +151,18 @@ def _revoke(a: Arguments, connect: Connect, say: Say) -> int:
         register.suspend(conn, a.code, suspended=True)
     folder.revoke(a.code)
     say(f"已停用 suspended {a.code}; `smartcare gateway add` lets it in again")
+    _reload(folder, say)
+    return 0
+
+
+def _source(a: Arguments, say: Say) -> int:
+    folder = _folder(a)
+    if a.end:
+        folder.end_source(a.code)
+        say(f"已停用 ended {a.code}")
+    else:
+        given = folder.source(a.code, a.topic)
+        say(f"只显示一次 shown once: {' '.join(a.topic)}\n{given.url}")
     _reload(folder, say)
     return 0
 
