@@ -53,8 +53,8 @@ class Verdict:
         return self.signed and not self.file_changed and not self.store_changed
 
 
-async def sign(conn: Connection, body: bytes, now_us: int) -> tuple[bytes, bytes]:
-    """Return the signature over body, and the public key; the store's key is made when first needed."""
+async def signing_key(conn: Connection, now_us: int) -> Ed25519PrivateKey:
+    """Return the store's key, which is made when first needed. conn: as the owner of the tables, nobody else may read it."""
     async with conn.cursor(row_factory=tuple_row) as cursor:
         row = await (await cursor.execute(SQL["key"])).fetchone()
         if row is None:
@@ -63,23 +63,23 @@ async def sign(conn: Connection, body: bytes, now_us: int) -> tuple[bytes, bytes
             await cursor.execute(SQL["put_key"], values)
             row = await (await cursor.execute(SQL["key"])).fetchone()
     assert row is not None
-    return Ed25519PrivateKey.from_private_bytes(bytes(row[0])).sign(body), bytes(row[1])
+    return Ed25519PrivateKey.from_private_bytes(bytes(row[0]))
 
 
 async def signed_here(conn: Connection, body: bytes, signature: bytes) -> bool:
     """Tell whether this store signed body."""
     async with conn.cursor(row_factory=tuple_row) as cursor:
-        row = await (await cursor.execute(SQL["key"])).fetchone()
+        row = await (await cursor.execute(SQL["public_key"])).fetchone()
     if row is None:
         return False
     try:
-        Ed25519PublicKey.from_public_bytes(bytes(row[1])).verify(signature, body)
+        Ed25519PublicKey.from_public_bytes(bytes(row[0])).verify(signature, body)
     except InvalidSignature:
         return False
     return True
 
 
-async def export(conn: Connection, report: Report, lang: str, who: str, form: str, *, table: str = "summary") -> bytes:
+def export(key: Ed25519PrivateKey, report: Report, lang: str, who: str, form: str, *, table: str = "summary") -> bytes:
     """Write a report as a file with its signed manifest. table: the one that a CSV holds. Raises BadRequest."""
     found = report_tables.tables(report, Say(lang, report.through_us))
     if form == "csv":
@@ -95,13 +95,12 @@ async def export(conn: Connection, report: Report, lang: str, who: str, form: st
         "made_by": who,
     }
     said = exports.manifest(found, facts)
-    return exports.encode(found, {"manifest": said} | await envelope(conn, said, report.through_us), form)
+    return exports.encode(found, {"manifest": said} | envelope(key, said), form)
 
 
-async def envelope(conn: Connection, said: dict[str, Any], now_us: int) -> dict[str, str]:
-    """Return the signature over what is said, and the key that checks it."""
-    signature, key = await sign(conn, canonical(said), now_us)
-    return {"signature": signature.hex(), "key": key.hex()}
+def envelope(key: Ed25519PrivateKey, said: object) -> dict[str, str]:
+    """Return the signature over what is said, and the public key that checks it."""
+    return {"signature": key.sign(canonical(said)).hex(), "key": key.public_key().public_bytes_raw().hex()}
 
 
 def canonical(said: object) -> bytes:

@@ -1,7 +1,11 @@
 -- Signing and checking of what is handed on.
 
 -- name: key
-SELECT private, public FROM evidence_key
+-- What signs; the owner's to read, not that of whoever answers requests.
+SELECT private FROM evidence_key
+
+-- name: public_key
+SELECT public FROM evidence_key
 
 -- name: put_key
 INSERT INTO evidence_key (private, public, created_us) VALUES (%(private)s, %(public)s, %(now_us)s) ON CONFLICT DO NOTHING

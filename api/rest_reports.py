@@ -192,7 +192,7 @@ async def export(
     async with state.scoped(who) as conn:
         scope = Scope(site=site or None, region="" if site else region)
         found = await reports.read(conn, scope, report_period.parse(period), now_us(), who.sites, state.settings.country)
-        body = await evidence.export(conn, found, lang, who.name, form, table=table)
+    body = evidence.export(await state.signing_key(), found, lang, who.name, form, table=table)
     name = f"smartcare-{scope.region or 'all'}-{period}.{form}" if not site else f"smartcare-site-{period}.{form}"
     return Response(body, media_type=MEDIA[form], headers={"content-disposition": f'attachment; filename="{name}"'})
 
@@ -278,8 +278,9 @@ async def entered(request: Request, who: Principal, code: str, day: date, what: 
 async def accepted(request: Request, who: Principal, code: str, days: int) -> acceptance.Signed:
     """Make an acceptance, audited. Raises NotFound, BadRequest."""
     state = console(request)
+    key = await state.signing_key()
     async with state.scoped(who) as conn:
-        made = await acceptance.make(conn, code, days, who.name, now_us(), who.sites, state.settings.country)
+        made = await acceptance.make(conn, key, code, days, who.name, now_us(), who.sites, state.settings.country)
         said = {"id": made.id, "passed": made.passed, "days": days}
         await audit.write(conn, who, action="site.accepted", subject=f"site/{code}", detail=said)
     return made

@@ -55,7 +55,10 @@ def _report(a: Arguments, database: str, country: str, say: Say) -> int:
 
     async def made(conn: Any) -> tuple[reports.Report, bytes]:
         report = await reports.read(conn, scope, period, now_us(), None, country)
-        return report, await evidence.export(conn, report, a.lang, getpass.getuser(), form, table=a.table) if form else b""
+        if not form:
+            return report, b""
+        key = await evidence.signing_key(conn, now_us())
+        return report, evidence.export(key, report, a.lang, getpass.getuser(), form, table=a.table)
 
     report, body = _within(database, made)
     if a.output:
@@ -89,10 +92,14 @@ def _table(report: Any, lang: str) -> str:
 
 
 def _accept(a: Arguments, database: str, country: str, say: Say) -> int:
-    from api import acceptance
+    from api import acceptance, evidence
     from gateway.clock import now_us
 
-    signed = _within(database, lambda conn: acceptance.make(conn, a.site, a.days, getpass.getuser(), now_us(), None, country))
+    async def made(conn: Any) -> acceptance.Signed:
+        key = await evidence.signing_key(conn, now_us())
+        return await acceptance.make(conn, key, a.site, a.days, getpass.getuser(), now_us(), None, country)
+
+    signed = _within(database, made)
     a.output.write_bytes(acceptance.file(signed))
     say(f"{'通过 passed' if signed.passed else '未通过 not passed'}: {a.site} {signed.record['first']} – {signed.record['last']}")
     for s in signed.record["sensors"]:

@@ -55,6 +55,23 @@ CREATE OR REPLACE FUNCTION is_mounted(device integer) RETURNS boolean LANGUAGE s
     SECURITY DEFINER SET search_path = public, pg_temp AS $$
     SELECT EXISTS (SELECT FROM mounting m WHERE m.device = is_mounted.device)
 $$;
+CREATE OR REPLACE FUNCTION must_see(site integer, person integer) RETURNS void LANGUAGE plpgsql STABLE
+    SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    -- For functions that do what their caller may not: raises unless a transaction may see this site, and this person there.
+    -- Here current_user is the owner, so who asks is the role that was set, or the login.
+DECLARE
+    asks text := CASE current_setting('role') WHEN 'none' THEN session_user ELSE current_setting('role') END;
+BEGIN
+    IF asks <> 'smartcare_api' THEN
+        RETURN;
+    END IF;
+    IF coalesce(current_setting('app.whole', true), '') <> 'on' AND must_see.site NOT IN (SELECT seen_sites())
+        OR coalesce(current_setting('app.persons', true), '') <> 'on'
+        OR must_see.person IS NOT NULL AND NOT EXISTS (SELECT FROM person p WHERE p.id = must_see.person AND p.site = must_see.site) THEN
+        RAISE EXCEPTION 'site % is not in this part', must_see.site USING ERRCODE = 'insufficient_privilege';
+    END IF;
+END
+$$;
 CREATE OR REPLACE FUNCTION covers(area text) RETURNS boolean LANGUAGE sql STABLE
     SECURITY DEFINER SET search_path = public, pg_temp AS $$
     SELECT EXISTS (SELECT FROM site s WHERE s.id IN (SELECT seen_sites()) AND starts_with(s.region, coalesce(covers.area, '')))
@@ -64,7 +81,7 @@ $$;
 REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, smartcare_api;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM smartcare_api;
 REVOKE ALL ON FUNCTION
-    seen_sites, seen_places, seen_devices, seen_gateways, is_mounted, covers, account_sites, audit_append FROM PUBLIC;
+    seen_sites, seen_places, seen_devices, seen_gateways, is_mounted, covers, must_see, account_sites, audit_append FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     seen_sites, seen_places, seen_devices, seen_gateways, is_mounted, covers, account_sites, audit_append TO smartcare_api;
 DO $$
@@ -128,7 +145,7 @@ SELECT protect(name, '(SELECT sees_all()) AND (SELECT sees_persons()) OR EXISTS 
 FROM unnest(ARRAY['alert_change', 'notice', 'telling']) AS name;
 SELECT protect('outbox', '(SELECT sees_all()) AND (SELECT sees_persons()) OR EXISTS (SELECT FROM alert a WHERE a.id = alert)');
 SELECT protect('silence', '(SELECT sees_all()) OR site IN (SELECT seen_sites()) OR site IS NULL AND covers(area)',
-    '(SELECT sees_all()) OR site IN (SELECT seen_sites())');
+    '(SELECT sees_all()) OR site IN (SELECT seen_sites()) OR site IS NULL AND in_area(area)');
 SELECT protect('shift', '(SELECT sees_all()) OR site IN (SELECT seen_sites()) OR site IS NULL AND covers(area)', '(SELECT sees_all())');
 SELECT protect('contact', '(SELECT sees_all()) OR EXISTS (SELECT FROM shift h WHERE h.contact = contact.id)', '(SELECT sees_all())');
 
@@ -137,7 +154,7 @@ SELECT protect(name, '(SELECT sees_all()) OR site IN (SELECT seen_sites())', rig
 FROM unnest(ARRAY['correction', 'acceptance']) AS name;
 DO $$ BEGIN
     IF to_regclass('evidence_key') IS NOT NULL THEN
-        GRANT SELECT, INSERT ON evidence_key TO smartcare_api;
+        GRANT SELECT (public) ON evidence_key TO smartcare_api;  -- what signs is the owner's to read
     END IF;
 END $$;
 

@@ -21,17 +21,11 @@ from tests.api.seed import County
 
 Conn = psycopg.Connection[tuple[object, ...]]
 ROWS = {
-    "site": "SELECT",
-    "place": "SELECT",
-    "site_status": "SELECT",
     "mounting": "INSERT INTO mounting (device, place, from_us) VALUES ({device}, {place}, 0)",
-    "gateway": "SELECT",
-    "device": "SELECT",
     "unclaimed": "INSERT INTO unclaimed VALUES ({gateway}, 'z2m/new', 1, 1, 1, 1)",
     "closure": "INSERT INTO closure (site, from_us, to_us, reason, author, at_us) VALUES ({site}, 1, 2, 'x', 'x', 1)",
     "site_mode": "INSERT INTO site_mode (site, from_us, to_us, mode, reason, author, at_us) "
     "VALUES ({site}, 1, 2, 'drill', 'x', 'x', 1)",
-    "person": "SELECT",
     "person_link": "INSERT INTO person_link VALUES ({device}, '7', {person})",
     "planned_absence": "INSERT INTO planned_absence (person, from_us, to_us, reason, author, at_us) "
     "VALUES ({person}, 1, 2, 'x', 'x', 1)",
@@ -51,8 +45,6 @@ ROWS = {
     "rollup_hour": "INSERT INTO rollup_hour (place, hour_us) VALUES ({place}, 0)",
     "rollup_service": "INSERT INTO rollup_service (place, slot_us) VALUES ({place}, 0)",
     "rollup_site_service": "INSERT INTO rollup_site_service (site, slot_us) VALUES ({site}, 0)",
-    "alert": "SELECT",
-    "alert_change": "SELECT",
     "notice": "INSERT INTO notice (alert, version, at_us, told, reason) VALUES ({alert}, 1, 1, false, 'x')",
     "telling": "INSERT INTO telling (alert, site) VALUES ({alert}, {site})",
     "outbox": "INSERT INTO outbox (alert, version, endpoint, webhook_id, body, due_us) VALUES ({alert}, 1, 1, 'm{site}', '', 1)",
@@ -64,41 +56,30 @@ ROWS = {
     "VALUES ({site}, '2026-11-01', 'served', 1, 'x', 'x', 1)",
     "acceptance": "INSERT INTO acceptance (site, made_us, author, passed, body, signature) VALUES ({site}, 1, 'x', true, '', '')",
 }
-"""What makes a row of each table for one site; SELECT: `County` has made one already."""
+"""What makes a row of each table for one site."""
+MADE = {"site", "place", "site_status", "gateway", "device", "person", "alert", "alert_change"}
+"""Tables of which `County` has made a row of each already."""
 CITY = {"subscription", "data_period", "disclosure"}
 """Tables that only those who see everything see."""
 OPEN = {
-    *(
-        "account",
-        "erased",
-        "account_site",
-        "api_token",
-        "session",
-        "signin_link",
-        "audit",
-        "audit_head",
-        "calendar_day",
-        "data_progress",
-    ),
-    *("endpoint", "evidence_key", "maintenance", "region", "register_version", "shard", "worker"),
+    *("account", "account_site", "api_token", "audit", "audit_head", "calendar_day", "data_progress", "endpoint", "erased"),
+    *("evidence_key", "maintenance", "region", "register_version", "session", "shard", "signin_link", "worker"),
 }
-"""Tables of no part of the tree that the role reaches as they are; endpoint without its secrets."""
+"""Tables of no part of the tree that the role reaches as they are; endpoint and evidence_key without their secrets."""
 LOG = {"seen_event", "seen_passage", "seen_frame"}
 APPEND_ONLY = {"acceptance", "correction"}
 READ_ONLY = {
-    "blind",
-    "check_in",
-    "coverage",
-    "liveness",
-    "loss",
-    "quarantine",
-    "rollup_hour",
-    "rollup_service",
-    "rollup_site_service",
+    *("blind", "check_in", "coverage", "liveness", "loss", "quarantine"),
+    *("rollup_hour", "rollup_service", "rollup_site_service"),
 }
+PERSONAL = {
+    *("person", "person_name", "consent", "check_in", "person_link", "person_day", "planned_absence", "visit_task"),
+    *("alert", "alert_change", "notice", "outbox"),
+}
+"""Tables about single persons, and of alerts where each is about one."""
 CITY_WRITES = {"shift", "contact"}
 """Tables that everyone reads in their part and only the city changes."""
-TABLES = sorted(ROWS)
+TABLES = sorted(MADE | ROWS.keys())
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +111,7 @@ def _fill(conn: Conn) -> None:
         values["person"] = _one(conn, made, site.to_bytes(16), site)
         conn.execute("INSERT INTO desk VALUES (%s, 1)", [values["gateway"]])
         for statement in ROWS.values():
-            if statement != "SELECT":
-                conn.execute(statement.format(**values).encode())
+            conn.execute(statement.format(**values).encode())
         conn.execute(
             f"INSERT INTO event VALUES ({now_us()}, 1, 0, 1, 0, 0, 1, {values['device']}, {values['place']}, 0, 0, 0, 1, 1, 0, 0)"
         )
@@ -175,17 +155,10 @@ def seen(conn: Conn, table: str) -> int:
 def faults(conn: Conn, table: str) -> list[str]:
     """What is wrong with a table's wall; run within a transaction that is rolled back."""
     found = []
-    for sites, whole, expected in (
-        ("{1}", False, 1),
-        ("{2}", False, 1),
-        ("{1,2}", False, 2),
-        ("{}", False, 0),
-        ("", False, 0),
-        ("{}", True, 2),
-    ):
-        with reader(conn, sites, whole=whole):
+    for sites, expected in {"{1}": 1, "{2}": 1, "{1,2}": 2, "{}": 0, "": 0, "whole": 2}.items():
+        with reader(conn, sites.replace("whole", "{}"), whole=sites == "whole"):
             if (count := seen(conn, table)) != expected:
-                found.append(f"{table}: {count} rows for {sites or 'nothing'}, whole {whole}")
+                found.append(f"{table}: {count} rows for {sites or 'nothing'}")
     if table not in READ_ONLY | APPEND_ONLY | LOG:
         found += _write_faults(conn, table)
     return found + (_area_faults(conn, table) if table in ("silence", "shift") else [])
@@ -277,21 +250,7 @@ def test_an_installer_sees_nothing_about_persons(county: Conn) -> None:
     with county.transaction(force_rollback=True):
         county.execute("UPDATE alert SET subject_kind = 'person'")
         with reader(county, "{1,2}", persons=False):
-            about = (
-                "person",
-                "person_name",
-                "consent",
-                "check_in",
-                "person_link",
-                "person_day",
-                "planned_absence",
-                "visit_task",
-                "alert",
-                "alert_change",
-                "notice",
-                "outbox",
-            )
-            assert {table: seen(county, table) for table in about} == dict.fromkeys(about, 0)
+            assert {table: seen(county, table) for table in PERSONAL} == dict.fromkeys(PERSONAL, 0)
             assert seen(county, "place") == 2
 
 
@@ -316,6 +275,7 @@ def test_nobody_moves_their_own_into_anothers_part(county: Conn) -> None:
 def test_the_role_reads_no_secret_of_a_receiver_and_cannot_rewrite_the_audit_log(county: Conn) -> None:
     for statement in (
         "SELECT secret FROM endpoint",
+        "SELECT private FROM evidence_key",
         "SELECT * FROM endpoint_token",
         "SELECT * FROM checkpoint",
         "SELECT * FROM served_person",
@@ -331,6 +291,22 @@ def test_the_role_reads_no_secret_of_a_receiver_and_cannot_rewrite_the_audit_log
             reader(county, "{}", whole=True),
         ):
             county.execute(statement.encode())
+
+
+def test_the_function_that_enters_check_ins_does_so_for_ones_own_sites_and_persons_only(county: Conn) -> None:
+    entered = "SELECT enter_check_in(%s, %s, 1::smallint, 1, 1, 'x')"
+    persons = [(site, _one(county, "SELECT min(id) FROM person WHERE site = %s", site)) for site in (1, 2)]
+    (east, hers), (west, his) = persons
+    foreign = [("{1}", west, None, True), ("{1}", west, his, True), ("{1}", east, his, True), ("{1}", east, hers, False)]
+    for sites, site, person, about in [*foreign, ("{}", east, None, True)]:
+        undone, refused = county.transaction(force_rollback=True), pytest.raises(psycopg.errors.InsufficientPrivilege)
+        with undone, refused, reader(county, sites, persons=about):
+            _one(county, entered, site, person)
+    for sites, whole in (("{1}", False), ("{}", True)):
+        with county.transaction(force_rollback=True), reader(county, sites, whole=whole):
+            assert _one(county, entered, east, hers) > 0
+    with county.transaction(force_rollback=True):
+        assert _one(county, entered, west, his) > 0  # the owner
 
 
 def test_every_table_is_behind_a_wall_or_named_as_one_that_needs_none(county: Conn) -> None:
