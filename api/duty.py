@@ -182,9 +182,14 @@ async def silence(
         number = who.sites[0]
     if who.sites is not None and number is not None and number not in who.sites:
         raise NotFound(f"there is no site {site!r}")
+    part = area(region) if region else None
     if who.sites is not None and number is None:
-        raise NotAllowed("you silence alerts of a site of your own; only the city silences regions")
-    values = {"kind": kind, "rule": rule, "site": number, "area": area(region) if region else None}
+        if not who.area:
+            raise NotAllowed("you silence alerts of a site of your own; only who holds a region silences regions")
+        part = part or who.area
+        if not part.startswith(who.area):
+            raise NotFound(f"there is no region {region!r} in your part")
+    values = {"kind": kind, "rule": rule, "site": number, "area": part}
     values |= {"severity": severity, "subject_kind": subject_kind, "subject": subject, "from_us": from_us, "to_us": to_us}
     if not any(values[name] for name in ("rule", "site", "area", "severity", "subject")):
         raise BadRequest("say what is silenced: a rule, a site, a region, a severity or a subject")
@@ -194,7 +199,7 @@ async def silence(
 
 async def expire(conn: Connection, who: Principal, number: int, now_us: int) -> None:
     """End a silence now; whoever it kept from being told is told. Raises NotFound."""
-    if await _one(conn, "expire_silence", id=number, sites=who.sites, now_us=now_us) is None:
+    if await _one(conn, "expire_silence", id=number, sites=who.sites, area=who.area or None, now_us=now_us) is None:
         raise NotFound(f"there is no silence {number} in force that is yours to end")
 
 

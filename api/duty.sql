@@ -35,7 +35,8 @@ RETURNING id
 -- A silence ends now; what it kept quiet is looked at again at once.
 WITH ended AS (
     UPDATE silence SET to_us = greatest(from_us, %(now_us)s)
-    WHERE id = %(id)s AND to_us > %(now_us)s AND (%(sites)s::integer[] IS NULL OR site = ANY(%(sites)s)) RETURNING id),
+    WHERE id = %(id)s AND to_us > %(now_us)s
+      AND (%(sites)s::integer[] IS NULL OR site = ANY(%(sites)s) OR site IS NULL AND starts_with(area, %(area)s)) RETURNING id),
 again AS (
     UPDATE telling SET due_us = %(now_us)s WHERE due_us > %(now_us)s AND EXISTS (SELECT FROM ended)
       AND (SELECT n.detail -> 'silence' FROM notice n WHERE n.alert = telling.alert ORDER BY n.id DESC LIMIT 1)

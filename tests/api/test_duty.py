@@ -137,6 +137,22 @@ def test_staff_silence_their_own_site_only_and_see_no_one_elses(east_staff: http
     assert east_staff.post(f"/api/v1/silences/{mine}/expire").status_code == 200
 
 
+def test_a_supervisor_silences_their_own_region_and_nothing_beyond_it(running: Running, admin: httpx.Client, town: Town) -> None:
+    county, until = town.county, now_us() + HOUR_US
+    with running.client(county.session(county.account("supervisor", "town", area="999001001"))) as supervisor:
+        said = {"reason": "x", "to_us": until}
+        whole = supervisor.post("/api/v1/silences", json=said | {"region": TOWNSHIP}).json()["id"]
+        rule = supervisor.post("/api/v1/silences", json=said | {"rule": "left_open"}).json()["id"]
+        rows = {s["id"]: s["area"] for s in supervisor.get("/api/v1/silences").json()}
+        assert rows == {whole: "999001001", rule: "999001001"}
+        assert f'value="{TOWNSHIP}' in supervisor.get("/silences", headers={"accept": "text/html"}).text
+        foreign = admin.post("/api/v1/silences", json=said | {"region": "999001000000"}).json()["id"]
+        for wider in ("999001000000", "999002000000"):
+            assert supervisor.post("/api/v1/silences", json=said | {"region": wider}).status_code == 404
+        assert supervisor.post(f"/api/v1/silences/{foreign}/expire").status_code == 404
+        assert supervisor.post(f"/api/v1/silences/{whole}/expire").status_code == 200
+
+
 def test_the_roster_is_an_administrators_to_change_and_its_sites_to_see(
     admin: httpx.Client, east_staff: httpx.Client, robot: str
 ) -> None:

@@ -27,7 +27,7 @@ async def silences(request: Request, who: Reader) -> Response:
     async with console(request).scoped(who) as conn:
         rows = await duty.silences(conn, who, say.now_us)
         sites = await reading.sites(conn, who.sites)
-        regions = await duty.choices(conn, "regions") if who.sites is None else []
+        regions = [] if who.area is None else [r for r in await duty.choices(conn, "regions") if r[0].startswith(who.area)]
     return show(
         request,
         "silences.html",
