@@ -44,6 +44,7 @@ async def signed_in(request: Request) -> Principal:
     rate, key = (state.by_reader, str(found.account).encode()) if found.by_session else (state.by_token, found.key)
     if wait := rate.take(key, now):
         raise TooManyAttempts(f"at most {rate.per_s} requests a second, and {rate.burst} at once; wait", retry_after=wait)
+    request.state.who = found
     if found.fields is not None:
         request.scope[ALLOWED] = found.fields
     return found

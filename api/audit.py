@@ -46,15 +46,21 @@ async def write(
 
     action: "site.closed". subject: "site/east", with the code of a site. detail: JSON values, no names of residents.
     """
-    values = {
-        "at_us": now_us(),
-        "account": None if who is None else who.account,
-        "who": "command line" if who is None else who.name,
-        "area": "" if who is None else who.area or "",
-        "action": action,
-        "subject": subject,
-        "detail": msgspec.json.encode(detail or {}, order="deterministic").decode(),
-    }
+    name, area = ("command line", "") if who is None else (who.name, who.area or "")
+    account = None if who is None else who.account
+    return await _append(conn, account, name, area, action=action, subject=subject, detail=detail or {})
+
+
+async def knocked(conn: Connection, account: int | None, name: str, action: str, detail: dict[str, Any]) -> int:
+    """Note that someone signed in or tried to. name: of the account, "" of none that there is: nobody's typing is kept."""
+    return await _append(conn, account, name or "?", "", action=action, subject=f"account/{name or '?'}", detail=detail)
+
+
+async def _append(
+    conn: Connection, account: int | None, who: str, area: str, *, action: str, subject: str, detail: dict[str, Any]
+) -> int:
+    values = {"at_us": now_us(), "account": account, "who": who, "area": area, "action": action, "subject": subject}
+    values["detail"] = msgspec.json.encode(detail, order="deterministic").decode()
     row = await (await conn.execute(SQL["append"], values)).fetchone()
     assert row is not None
     return int(row[0])

@@ -11,7 +11,11 @@ from psycopg_pool import PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from api import audit
+from api.accounts import Principal
+from api.console import console
 from api.errors import ApiError, NotSignedIn
+from gateway.clock import now_us
 
 LOG = logging.getLogger("api")
 
@@ -49,6 +53,8 @@ class Problems:
         if error.status in (401, 403):
             client = request.client.host if request.client else "?"
             LOG.warning("denied %s %r to %s: %s", request.method, request.url.path, client, error.slug)
+        if error.status == 403:
+            await _note_denial(request, error)
         page = "text/html" in request.headers.get("accept", "")
         if isinstance(error, NotSignedIn) and page and request.method == "GET":
             return RedirectResponse("/signin", 303)
@@ -83,3 +89,18 @@ class Problems:
 
     async def _last_resort(self, request: Request, error: Exception) -> Response:
         return problem(500, "internal", "something went wrong on our side; it has been logged")
+
+
+async def _note_denial(request: Request, error: ApiError) -> None:
+    """Write into the audit log that someone who is signed in was refused; it does not fail if the database is away."""
+    who: Principal | None = getattr(request.state, "who", None)
+    state = console(request)
+    if who is None or state.noted.attempt(f"account/{who.account}", now_us()):
+        return
+    path = getattr(request.scope.get("route"), "path", "?")  # not whose site it was that they asked about
+    detail = {"method": request.method, "path": path, "cause": error.slug}
+    try:
+        async with state.scoped(who) as conn:
+            await audit.write(conn, who, action="access.denied", subject=f"account/{who.name}", detail=detail)
+    except (psycopg.Error, PoolTimeout) as away:
+        LOG.error("a denial could not be noted: %s", away)

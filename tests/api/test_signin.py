@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 
+import argon2
 import httpx
 import psycopg
 import pytest
@@ -269,3 +270,33 @@ def test_preferences_lead_back_to_this_site_only(running: Running) -> None:
             answer = person.post("/preferences", data={"lang": "en", "back": back})
             assert answer.headers["location"] == "/"
         assert "Sign in" in person.get("/signin").text
+
+
+def test_who_signed_in_who_was_refused_and_who_left_is_in_the_audit_log(running: Running, town: Town, dsn: str) -> None:
+    with running.client() as person, psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(
+            "UPDATE account SET password = %s WHERE name = 'root'", [argon2.PasswordHasher(1, 8, 1).hash("a secret of hers")]
+        )
+        for name, password in (("root", "wrong"), ("typed my password here", "x"), ("root", "a secret of hers")):
+            person.post("/signin", data={"name": name, "password": password})
+        person.post("/signin/nothing", data={"x": ""})
+        person.post("/signout", data={"x": ""})
+        log = conn.execute("SELECT account, who, action, subject, detail::json ->> 'cause' FROM audit ORDER BY id").fetchall()
+    assert log == [
+        (town.admin, "root", "session.refused", "account/root", "wrong"),
+        (None, "?", "session.refused", "account/?", "wrong"),
+        (town.admin, "root", "session.started", "account/root", None),
+        (None, "?", "session.refused", "account/?", "dead link"),
+        (town.admin, "root", "session.ended", "account/root", None),
+    ]
+
+
+def test_what_someone_may_not_do_is_in_the_audit_log_so_often_and_no_oftener(
+    east_staff: httpx.Client, running: Running, dsn: str
+) -> None:
+    for _ in range(running.console.noted.limit + 3):
+        assert east_staff.get("/api/v1/audit").status_code == 403
+    with psycopg.connect(dsn) as conn:
+        log = conn.execute("SELECT who, action, detail, count(*) FROM audit GROUP BY 1, 2, 3").fetchall()
+    said = '{"cause":"not-allowed","method":"GET","path":"/api/v1/audit"}'
+    assert log == [("east-staff", "access.denied", said, running.console.noted.limit)]

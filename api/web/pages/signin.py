@@ -5,7 +5,7 @@ import logging
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import RedirectResponse, Response
 
-from api import accounts
+from api import accounts, audit
 from api.access import OPEN, Reader, anyone
 from api.console import console
 from api.web.forms import form
@@ -31,6 +31,9 @@ async def signin(request: Request) -> Response:
     wait = state.by_account.attempt(name, now) or state.by_address.attempt(address, now)
     if wait:
         LOG.warning("sign-in throttled for %r from %s", name, address)
+        if not state.noted.attempt(address, now):
+            async with state.pool.connection() as conn:
+                await audit.knocked(conn, None, "", "session.refused", {"address": address, "cause": "throttled"})
         answer = show(request, "signin.html", who=None, status=429, message=say("signin.slow", seconds=wait))
         answer.headers["retry-after"] = str(wait)
         return answer
@@ -39,10 +42,14 @@ async def signin(request: Request) -> Response:
     fits = await state.passwords.matches(found[1] if found else None, password)
     if not fits or found is None:
         LOG.warning("sign-in refused for %r from %s", name, address)
+        account, known = (None, "") if found is None else (found[0], name)
+        async with state.pool.connection() as conn:
+            await audit.knocked(conn, account, known, "session.refused", {"address": address, "cause": "wrong"})
         return show(request, "signin.html", who=None, status=401, message=say("signin.wrong"))
     state.by_account.forget(name)
     async with state.pool.connection() as conn:
         secret = await accounts.start_session(conn, found[0], now)
+        await audit.knocked(conn, found[0], name, "session.started", {"address": address, "by": "password"})
     LOG.info("signed in %r from %s by password", name, address)
     return with_session(request, secret)
 
@@ -58,12 +65,16 @@ async def link_form(request: Request, secret: str) -> Response:
 @router.post("/signin/{secret}", dependencies=OPEN)
 async def link_use(request: Request, secret: str) -> Response:
     """Use the link up and sign in."""
-    now = now_us()
-    async with console(request).pool.connection() as conn:
+    now, state = now_us(), console(request)
+    address = request.client.host if request.client else "?"
+    async with state.pool.connection() as conn:
+        name = await accounts.link_account(conn, secret, now) or ""
         account = await accounts.use_link(conn, secret, now)
         if account is not None:
             session = await accounts.start_session(conn, account, now)
-    address = request.client.host if request.client else "?"
+            await audit.knocked(conn, account, name, "session.started", {"address": address, "by": "link"})
+        elif not state.noted.attempt(address, now):
+            await audit.knocked(conn, None, "", "session.refused", {"address": address, "cause": "dead link"})
     if account is None:
         LOG.warning("dead sign-in link from %s", address)
         return show(request, "link.html", who=None, status=410, name=None, action="")
@@ -92,6 +103,7 @@ async def signout(request: Request, who: Reader) -> Response:
     settings = console(request).settings
     async with console(request).pool.connection() as conn:
         await accounts.end_session(conn, who.key)
+        await audit.write(conn, who, action="session.ended", subject=f"account/{who.name}")
     answer = RedirectResponse("/signin", 303)
     answer.delete_cookie(settings.session_cookie, secure=settings.secure_cookies, httponly=True, samesite="lax")
     return answer
