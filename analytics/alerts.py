@@ -215,7 +215,7 @@ async def _tell(
         return
     if version > 1:
         await conn.execute(QUERIES["supersede"], {"alert": alert, "version": version, "now_us": now_us})
-    endpoints = await (await _tuples(conn, "enabled_endpoints", {})).fetchall()
+    endpoints = await (await _tuples(conn, "enabled_endpoints", {"alert": alert})).fetchall()
     if not endpoints:
         return
     async with conn.cursor(row_factory=dict_row) as cursor:

@@ -113,8 +113,13 @@ WHERE alert = %(alert)s AND version < %(version)s AND notice IS NULL AND state =
   AND endpoint IN (SELECT id FROM endpoint WHERE enabled AND alerts AND kind = 'webhook')
 
 -- name: enabled_endpoints
--- Platforms: they are told every version. Robots and people are told notices.
-SELECT id FROM endpoint WHERE enabled AND alerts AND kind = 'webhook' ORDER BY id
+-- Platforms: they are told every version, of a person's alerts only with consent to that (without any row of consent: to everything,
+-- by an import). Robots and people are told notices.
+SELECT id FROM endpoint WHERE enabled AND alerts AND kind = 'webhook' AND NOT EXISTS (
+    SELECT FROM alert a WHERE a.id = %(alert)s AND a.subject_kind = 'person'
+      AND EXISTS (SELECT FROM consent c WHERE c.person = a.subject)
+      AND NOT EXISTS (SELECT FROM consent c WHERE c.person = a.subject AND c.purpose = 'platform' AND c.withdrawn_us IS NULL))
+ORDER BY id
 
 -- name: put_outbox
 INSERT INTO outbox (alert, version, endpoint, webhook_id, body, due_us)

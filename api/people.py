@@ -18,7 +18,7 @@ from api.accounts import Principal
 from api.errors import BadRequest, NotFound
 from api.registering import blocking
 from api.sealing import Sealer
-from gateway.clock import DAY_US
+from gateway.clock import DAY_US, now_us
 from gateway.events import TOKEN_BYTES, Method
 from ingest import erasure
 from ingest.classes import CLASSES, SEES_FACES
@@ -28,12 +28,14 @@ from ingest.store.queries import Queries
 Connection = AsyncConnection[Any]
 SQL = Queries("api", "people.sql")
 ROLES = ("resident", "staff", "volunteer")
-PURPOSES = ("attendance", "recognition", "absence")
+PURPOSES = ("attendance", "recognition", "absence", "platform")
 """attendance: visits are counted as theirs; without it there is no record of the person. recognition: by their face.
-absence: someone looks after them when they stay away."""
+absence: someone looks after them when they stay away. platform: alerts about them are passed on to platforms."""
 CHANNELS = ("paper", "counter", "phone", "online")
 METHODS = {"card": Method.CARD, "code": Method.CARD, "tap": Method.MANUAL}
 TERMINALS = [c.name for c in CLASSES.values() if c.family == "terminal"]
+LOOKING = ("list", "person")
+"""Readings of names that are no task by themselves, as checking people in or handing their data out is."""
 PAGE = 100
 MOST_PASSAGES = 100_000
 """Most passages that a person's export holds: ten a day for more than the time they are kept."""
@@ -101,8 +103,12 @@ async def change(
 
 
 async def names(conn: Connection, who: Principal, sealer: Sealer, persons: Sequence[int], why: str) -> dict[int, str]:
-    """Return the names of persons whom the caller has found for this reader, and note that they were read, by whom and why."""
-    rows = await _all(conn, "names", persons=list(persons))
+    """Return the names of persons whom the caller has found for this reader, and note that they were read, by whom and why.
+
+    Staff who only look ("list", "person") are told names of those with an open visit task, and those they entered within a day.
+    """
+    looks = who.role == "staff" and why in LOOKING
+    rows = await _all(conn, "names", persons=list(persons), looks=looks, author=who.name, since_us=now_us() - DAY_US)
     if rows:
         subject = f"person/{rows[0]['person']}" if len(rows) == 1 else "persons"
         detail = {"why": why, "persons": [r["person"] for r in rows]}
@@ -112,7 +118,7 @@ async def names(conn: Connection, who: Principal, sealer: Sealer, persons: Seque
 
 async def present_name(conn: Connection, sealer: Sealer, person: int) -> str:
     """Return a person's name to compare it with, not to show it: nobody reads it. Empty where there is none."""
-    rows = await _all(conn, "names", persons=[person])
+    rows = await _all(conn, "names", persons=[person], looks=False, author="", since_us=0)
     return sealer.open(person, bytes(rows[0]["sealed"])) if rows else ""
 
 
@@ -143,7 +149,8 @@ async def consent(
 async def withdraw(conn: Connection, who: Principal, person: int, purpose: str, now_us: int) -> int | None:
     """Take back a consent. Without attendance nothing about the person stays: returns their number for `forget` then.
 
-    recognition: face terminals no longer know them. absence: they are no longer missed. Raises NotFound, BadRequest.
+    recognition: face terminals no longer know them. absence: they are no longer missed. platform: what waits to be passed on is
+    not. Raises NotFound, BadRequest.
     """
     row = await found(conn, who, person)
     if purpose not in row["purposes"]:
@@ -156,6 +163,8 @@ async def withdraw(conn: Connection, who: Principal, person: int, purpose: str, 
         await _keep_the_rest(conn, who, person, purpose, row["consent_from_us"])
     if purpose == "recognition":
         await conn.execute(SQL["unlink_faces"], {"person": person, "classes": sorted(SEES_FACES)})
+    if purpose == "platform":
+        await conn.execute(SQL["pass_nothing_on"], {"person": person, "now_us": now_us})
     await conn.execute(REGISTER["raise_version"])
     return None
 

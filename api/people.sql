@@ -6,7 +6,7 @@ SELECT p.id, s.id AS site_id, s.code AS site, s.name AS site_name, s.name_en AS 
        EXISTS (SELECT FROM person_name n WHERE n.person = p.id) AS named,
        CASE WHEN EXISTS (SELECT FROM consent c WHERE c.person = p.id)
             THEN ARRAY(SELECT c.purpose FROM consent c WHERE c.person = p.id AND c.withdrawn_us IS NULL ORDER BY c.purpose)
-            ELSE ARRAY['absence', 'attendance', 'recognition'] END AS purposes,
+            ELSE ARRAY['absence', 'attendance', 'platform', 'recognition'] END AS purposes,
        (SELECT count(*) FROM person_link l WHERE l.person = p.id) AS links,
        (SELECT max(d.day) FROM person_day d WHERE d.person = p.id) AS last_day
 FROM person p JOIN site s ON s.id = p.site
@@ -33,7 +33,10 @@ INSERT INTO person_name (person, sealed, author, at_us) VALUES (%(person)s, %(se
 ON CONFLICT (person) DO UPDATE SET sealed = excluded.sealed, author = excluded.author, at_us = excluded.at_us
 
 -- name: names
-SELECT person, sealed FROM person_name WHERE person = ANY(%(persons)s)
+-- looks: only of those whom someone is to visit, and whom the author entered lately.
+SELECT n.person, n.sealed FROM person_name n WHERE n.person = ANY(%(persons)s)
+  AND (NOT %(looks)s OR n.author = %(author)s AND n.at_us > %(since_us)s
+       OR EXISTS (SELECT FROM visit_task v WHERE v.person = n.person AND v.state = 'open'))
 
 -- name: consents
 SELECT id, purpose, version, given_us, channel, guardian, author, withdrawn_us, withdrawn_by
@@ -68,6 +71,12 @@ DELETE FROM person_link WHERE person = %(person)s AND device = %(device)s AND lo
 
 -- name: unlink_faces
 DELETE FROM person_link l USING device d WHERE d.id = l.device AND l.person = %(person)s AND d.class = ANY(%(classes)s)
+
+-- name: pass_nothing_on
+-- What waits to be told to platforms about a person.
+UPDATE outbox SET state = 'superseded', done_us = %(now_us)s
+WHERE state = 'pending' AND endpoint IN (SELECT id FROM endpoint WHERE kind = 'webhook')
+  AND alert IN (SELECT id FROM alert WHERE subject_kind = 'person' AND subject = %(person)s)
 
 -- name: absences
 -- Announced and not taken back: the newest row about the same time decides.

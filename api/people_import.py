@@ -44,6 +44,7 @@ class PersonLine(Row):
     attendance: Agreed
     recognition: Agreed = False
     absence: Agreed = False
+    platform: Agreed = False
 
 
 async def load(

@@ -146,7 +146,7 @@ async def _one(request: Request, who: Principal, number: int, *, named: bool) ->
         row = await _person(conn, who, number)
         names = await people.names(conn, who, state.sealer, [number], "person") if named else {}
         given = await people.rows_of(conn, "consents", number)
-        guardians = {c["id"]: state.sealer.open(number, bytes(c["guardian"])) for c in given if named and c["guardian"]}
+        guardians = {c["id"]: state.sealer.open(number, bytes(c["guardian"])) for c in given if number in names and c["guardian"]}
         links, absences = await people.rows_of(conn, "links", number), await people.rows_of(conn, "absences", number)
         terminals = await people.terminals(conn, row["site_id"])
     coming = [a for a in absences if a["to_us"] > say.now_us - 30 * DAY_US]
