@@ -16,7 +16,7 @@ from gateway.clock import SECOND_US
 from gateway.wire import PersonLink
 from ingest import daybook
 from ingest.classes import CLASSES
-from ingest.inputs import DeviceInput, GatewayInput, Inputs, PersonInput, PlaceInput, SiteInput
+from ingest.inputs import DeviceInput, GatewayInput, Inputs, PersonInput, PlaceInput, SiteInput, encode
 from ingest.store.queries import Queries
 
 QUERIES = Queries("ingest")
@@ -78,26 +78,45 @@ def version(conn: psycopg.Connection[Any]) -> int:
 
 def load(conn: psycopg.Connection[Any]) -> Snapshot:
     """Read the whole register as of one moment."""
+    return read(conn, ()).snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """The register at one moment: for the worker, and for the analyzer of each shard, with its encoded form."""
+
+    snapshot: Snapshot
+    inputs: dict[int, tuple[Inputs, bytes]]
+
+
+def read(conn: psycopg.Connection[Any], shards: Collection[int], country: str = daybook.COUNTRY) -> Reading:
+    """Read the register in one transaction. country: of the public holidays."""
     with conn.transaction():
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        at = version(conn)
-        mountings, links = defaultdict(list), defaultdict(list)
-        for device, from_us, to_us, place in conn.execute(QUERIES["snapshot_mountings"]).fetchall():
-            mountings[device].append((from_us, to_us, place))
-        for gateway, identity, local_id, token in conn.execute(QUERIES["snapshot_links"]).fetchall():
-            links[gateway].append((identity, local_id, bytes(token)))
-        gateways = conn.execute(QUERIES["snapshot_gateways"]).fetchall()
-        return Snapshot(
-            version=at,
-            gateways={code: Gateway(id=i, code=code, shard=shard, suspended=off) for i, code, shard, off in gateways},
-            devices={(g, identity): i for i, g, identity in conn.execute(QUERIES["snapshot_devices"]).fetchall()},
-            mountings=dict(mountings),
-            persons={
-                bytes(token): Consent(id=i, from_us=from_us, to_us=to_us)
-                for token, i, from_us, to_us in conn.execute(QUERIES["snapshot_persons"]).fetchall()
-            },
-            links=dict(links),
-        )
+        snapshot = _snapshot(conn)
+        inputs = compile_inputs(conn, shards, snapshot.version, country) if shards else {}
+    return Reading(snapshot=snapshot, inputs={shard: (found, encode(found)) for shard, found in inputs.items()})
+
+
+def _snapshot(conn: psycopg.Connection[Any]) -> Snapshot:
+    at = version(conn)
+    mountings, links = defaultdict(list), defaultdict(list)
+    for device, from_us, to_us, place in conn.execute(QUERIES["snapshot_mountings"]).fetchall():
+        mountings[device].append((from_us, to_us, place))
+    for gateway, identity, local_id, token in conn.execute(QUERIES["snapshot_links"]).fetchall():
+        links[gateway].append((identity, local_id, bytes(token)))
+    gateways = conn.execute(QUERIES["snapshot_gateways"]).fetchall()
+    return Snapshot(
+        version=at,
+        gateways={code: Gateway(id=i, code=code, shard=shard, suspended=off) for i, code, shard, off in gateways},
+        devices={(g, identity): i for i, g, identity in conn.execute(QUERIES["snapshot_devices"]).fetchall()},
+        mountings=dict(mountings),
+        persons={
+            bytes(token): Consent(id=i, from_us=from_us, to_us=to_us)
+            for token, i, from_us, to_us in conn.execute(QUERIES["snapshot_persons"]).fetchall()
+        },
+        links=dict(links),
+    )
 
 
 def compile_inputs(

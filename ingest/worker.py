@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psycopg
@@ -28,7 +29,7 @@ from ingest.columns import Batch, BlindSpan
 from ingest.daybook import COUNTRY
 from ingest.desk import Desk
 from ingest.errors import IngestError
-from ingest.inputs import Inputs, decode, encode
+from ingest.inputs import Inputs, decode
 from ingest.intake import Intake, Plan, Reply
 from ingest.memory import Memory
 from ingest.reading import SHARDS, Arrival, Message, address
@@ -45,7 +46,8 @@ GATHER_S = 0.02
 IDLE_S = 1.0
 DESK_S = 1.0
 """How often the desk is looked at."""
-REGISTER_EVERY_US = SECOND_US // 2
+REGISTER_S = 0.5
+"""How often the register is looked at."""
 SHARDS_EVERY_US = 2 * SECOND_US
 PARTITIONS_EVERY_US = HOUR_US
 TELL_EVERY_US = 3 * SECOND_US
@@ -115,6 +117,7 @@ class _Session:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen(), name="ingest.listen")
                 tasks.create_task(self._desk(store), name="ingest.desk")
+                tasks.create_task(self._register(store), name="ingest.register")
                 tasks.create_task(self._read(store), name="ingest.read")
                 tasks.create_task(self._write(store), name="ingest.store")
         finally:
@@ -148,6 +151,18 @@ class _Session:
                 await asyncio.sleep(DESK_S)
         finally:
             desk.close()
+
+    async def _register(self, store: "_Store") -> None:
+        """Read the register whenever it has changed, beside T1, which goes on with what it knows."""
+        await self.owning.wait()
+        url = self.config.database_url
+        conn = await asyncio.to_thread(lambda: psycopg.connect(url, autocommit=True, connect_timeout=5))
+        try:
+            while True:
+                await asyncio.to_thread(store.look_at_register, conn)
+                await asyncio.sleep(REGISTER_S)
+        finally:
+            conn.close()
 
     def _enqueue(self, topic: str, payload: bytes) -> None:
         try:
@@ -230,7 +245,8 @@ class _Store:
         self._told: dict[int, Inputs] = {}
         self._due: dict[int, tuple[int, bytes]] = {}
         self.linked = self._told_linked = False
-        self._register_due_us = self._shards_due_us = self._partitions_due_us = self._tell_due_us = 0
+        self._fresh: tuple[set[int], register.Reading] | None = None
+        self._shards_due_us = self._partitions_due_us = self._tell_due_us = 0
 
     def close(self) -> None:
         """Give the shards back."""
@@ -264,7 +280,7 @@ class _Store:
             log.exception("a batch of %d messages failed; they are stored one by one", len(arrivals))
             return self._one_by_one(arrivals, now, f"{type(e).__name__}: {e}")
         for shard, (_, body) in self._due.items():
-            self._told[shard] = msgspec.structs.replace(decode(body), version=0)
+            self._told[shard] = _unversioned(decode(body))
         self._due.clear()
         return batches, self.intake.committed(plan, now)
 
@@ -314,10 +330,17 @@ class _Store:
             self.t1.conn.execute(QUERIES["put_worker"], {"owner": self.shards.owner, "linked": self.linked})
             metrics.spooled(self.intake.queued_bytes())
             self._tell_due_us, self._told_linked = now + TELL_EVERY_US, self.linked
-        if taken or now >= self._register_due_us:
-            self._register_due_us = now + REGISTER_EVERY_US
-            if taken or register.version(self.t1.conn) != self.intake.snapshot.version:
-                self._load_register(now)
+        fresh, self._fresh = self._fresh, None
+        if taken:
+            self._learn(register.read(self.t1.conn, self.shards.owned, self.country), now)
+        elif fresh and fresh[0] == set(self.shards.owned) and fresh[1].snapshot.version > self.intake.snapshot.version:
+            self._learn(fresh[1], now)
+
+    def look_at_register(self, conn: psycopg.Connection[Any]) -> None:
+        """Read the register where it has changed; runs in a thread of its own, and the next cycle learns it."""
+        if self._fresh is None and register.version(conn) != self.intake.snapshot.version:
+            shards = set(self.shards.owned)
+            self._fresh = shards, register.read(conn, shards, self.country)
 
     def _give(self) -> None:
         """Let new workers have their share, and forget all that belongs to it: it will have changed when it comes back."""
@@ -332,8 +355,9 @@ class _Store:
             self._told.pop(shard, None)
             self._due.pop(shard, None)
 
-    def _load_register(self, now: int) -> None:
-        self.intake.snapshot = register.load(self.t1.conn)
+    def _learn(self, reading: register.Reading, now: int) -> None:
+        """Judge by this register from now on; where it says something new of a shard, the next T1 writes it into the log."""
+        self.intake.snapshot = reading.snapshot
         values = {"shards": list(self.shards.owned), "since_us": now - BLIND_KEPT_US}
         blind = self.t1.conn.execute(QUERIES["blind_now"], values).fetchall()
         self.intake.load(
@@ -342,17 +366,15 @@ class _Store:
             [BlindSpan(gateway=g, source=s, from_us=f, to_us=t, reason=r) for g, s, f, t, r in blind],
             self.t1.conn.execute(QUERIES["liveness_now"], values).fetchall(),
         )
-        self._compile_inputs()
-
-    def _compile_inputs(self) -> None:
-        """Where the register says something new of a shard, the next T1 writes it into the log."""
-        version = self.intake.snapshot.version
-        for shard, now in register.compile_inputs(self.t1.conn, self.shards.owned, version, self.country).items():
-            body, what = encode(now), msgspec.structs.replace(now, version=0)
+        for shard, (now_told, body) in reading.inputs.items():
             if shard not in self._told:
                 last = self.t1.conn.execute(QUERIES["last_inputs"], {"shard": shard}).fetchone()
-                self._told[shard] = msgspec.structs.replace(decode(bytes(last[0])), version=0) if last else NO_INPUTS
-            if what == self._told[shard]:
+                self._told[shard] = _unversioned(decode(bytes(last[0]))) if last else NO_INPUTS
+            if _unversioned(now_told) == self._told[shard]:
                 self._due.pop(shard, None)
             else:
-                self._due[shard] = version, body
+                self._due[shard] = reading.snapshot.version, body
+
+
+def _unversioned(inputs: Inputs) -> Inputs:
+    return msgspec.structs.replace(inputs, version=0)

@@ -1,6 +1,7 @@
 """The worker whole: a real broker, a real database, frames in, answers and rows out."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -102,6 +103,15 @@ def epoch_of(conn: Conn) -> int:
     return int(conn.execute("SELECT max(epoch) FROM shard").fetchall()[0][0])
 
 
+def someone_waits_for(table: str, dsn: str) -> None:
+    """Return once some session waits for the lock of a table."""
+    end = time.monotonic() + 60
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        while not conn.execute("SELECT FROM pg_locks WHERE NOT granted AND relation = %s::regclass", [table]).fetchall():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+
 def is_answer(seq: int) -> Callable[[Down], bool]:
     return lambda said: isinstance(said, Answer) and said.seq == seq
 
@@ -111,9 +121,8 @@ async def test_frames_become_rows_and_are_answered(conn: Conn, dsn: str, broker:
     at = now_us()
     sender = Sender(since_us=at - 60_000_000)
     async with running(dsn, broker) as gateway:
-        for i in range(20):
-            await gateway.say(sender.frame(contact(at + i, i % 2), through_us=at + i))
-        said = await gateway.hear(is_answer(20))
+        frames = [sender.frame(contact(at + i, i % 2), through_us=at + i) for i in range(20)]
+        said = await gateway.ask(is_answer(20), *frames)
         assert said == Answer(epoch=epoch_of(conn), stream=stream_text(sender.stream), seq=20, window=1024 * 1024)
     assert stored(conn, "t_us") == [at + i for i in range(20)]
     assert sum(len(b.rows) for b in gateway.batches) == 20
@@ -157,6 +166,23 @@ async def test_a_stranger_is_refused_until_the_register_knows_them(conn: Conn, d
         await gateway.until(lambda: any(b.inputs for b in gateway.batches))
         await gateway.ask(is_answer(1), frame)
     assert len(stored(conn)) == 1
+
+
+async def test_frames_are_stored_while_a_changed_register_is_still_being_read(
+    conn: Conn, dsn: str, broker: nats.Broker, town: dict[str, int]
+) -> None:
+    del town
+    at = now_us()
+    sender = Sender(since_us=at - 60_000_000)
+    async with running(dsn, broker) as gateway:
+        await gateway.ask(is_answer(1), sender.frame(contact(at, 1), through_us=at))
+        with psycopg.connect(dsn) as held:
+            held.execute("LOCK TABLE closure IN ACCESS EXCLUSIVE MODE")  # whoever compiles the register waits for this
+            conn.execute("UPDATE site SET name = 'changed'")
+            register.raise_version(conn)
+            await asyncio.to_thread(someone_waits_for, "closure", dsn)
+            await gateway.ask(is_answer(2), sender.frame(contact(at + 1, 0), through_us=at + 1))
+        await gateway.until(lambda: any(b.inputs and b'"name":"changed"' in b.inputs for b in gateway.batches))
 
 
 async def test_a_gateway_that_falls_silent_is_lost_and_comes_back(
