@@ -240,8 +240,16 @@ def _replay(a: Arguments) -> int:
 
 def _platform(a: Arguments) -> int:
     from api.platform import run
+    from api.signing import generate_secret
 
-    run(a.host, a.port, a.ledger, os.environ["SMARTCARE_PLATFORM_SECRET"])
+    secret = os.environ.get("SMARTCARE_PLATFORM_SECRET", "")
+    if not secret:
+        secret = generate_secret()
+        _say(f"接收地址 receives at: http://{a.host}:{a.port}/alerts   已收到 received: http://{a.host}:{a.port}/  {a.ledger}")
+        _say(
+            f"登记 declare it: SMARTCARE_PLATFORM_SECRET={secret} smartcare endpoint add sandbox http://{a.host}:{a.port}/alerts"
+        )
+    run(a.host, a.port, a.ledger, secret)
     return 0
 
 

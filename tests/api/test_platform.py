@@ -1,6 +1,11 @@
 """The demo platform takes what is signed, refuses the rest in words, and has each request on disk before it answers."""
 
 import json
+import os
+import re
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,3 +119,19 @@ def test_the_page_shows_the_last_fifty_and_nothing_of_them_as_markup(tmp_path: P
     assert "shown-0-1" not in page
     assert "&lt;script&gt;" in page
     assert "<script>" not in page
+
+
+def test_the_command_makes_a_secret_where_none_is_given_and_says_how_to_use_it(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {k: v for k, v in os.environ.items() if k != "SMARTCARE_PLATFORM_SECRET"} | {"PYTHONUNBUFFERED": "1"}
+    argv = [sys.executable, "-m", "smartcare", "platform", "--port", str(port), "--ledger", str(tmp_path / "ledger.jsonl")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment) as child:
+        assert child.stdout
+        said = child.stdout.readline() + child.stdout.readline()
+        child.terminate()
+    found = re.search(r"SMARTCARE_PLATFORM_SECRET=(\S+) smartcare endpoint add sandbox (\S+)", said)
+    assert found, said
+    assert sign(found[1], "a-1-1", 1, BODY).startswith("v1,")
+    assert found[2] == f"http://127.0.0.1:{port}/alerts"
