@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from api.scope import SCOPE
 from gateway.clock import DAY_US, now_us
 from ingest import maintenance, register
 from ingest.erasure import UnknownPerson, erase_person, forget_erased
@@ -228,3 +229,24 @@ def test_two_maintenances_do_not_meet(dsn: str) -> None:
         other.execute("SELECT pg_advisory_lock(%s)", [maintenance.LOCK])
         with pytest.raises(maintenance.Busy):
             maintain(conn)
+
+
+def test_a_reader_sees_the_log_of_their_own_part_only_and_compressed_days_of_it_too(
+    conn: Conn, contract_dsn: str, flavour: str
+) -> None:
+    history(contract_dsn)
+    checkpoints_are_up_to_date(conn)
+    assert bool(maintain(conn).compressed) == (flavour == "timescaledb")
+    site, logs = ids(conn)["site:HC01"], ("event", "passage", "frame")
+    everything = [conn.execute(f"SELECT count(*) FROM {log}").fetchone() for log in logs]
+    assert (0,) not in everything
+    nothing = [(0,)] * len(logs)
+    for sites, whole, expected in ((f"{{{site}}}", "off", everything), ("{0}", "off", nothing), ("{}", "on", everything)):
+        with conn.transaction(force_rollback=True):
+            conn.execute(SCOPE, {"whole": whole, "area": "", "sites": sites, "persons": "on"})
+            assert [conn.execute(f"SELECT count(*) FROM seen_{log}").fetchone() for log in logs] == expected
+    for log in logs:
+        with conn.transaction(force_rollback=True):
+            conn.execute(SCOPE, {"whole": "on", "area": "", "sites": "{}", "persons": "on"})
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), conn.transaction():
+                conn.execute(f"SELECT count(*) FROM {log}")
