@@ -2,10 +2,13 @@
 
 One decision: losing that connection is losing the shards. Nothing is repaired; the worker stops and starts again, with
 higher epochs, and transactions begun under the old ones cannot commit. The connection also says that the worker lives: the
-workers share the shards evenly among as many as hold such a connection, and the server ends one that says nothing.
+workers share the shards evenly among as many as hold such a connection, and the server ends one that says nothing. A worker
+that only has much to do, such as a province's register to read, says so in a thread of its own.
 """
 
 import contextlib
+import threading
+import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +25,8 @@ SPACE = 0x5CA1  # first key of our advisory locks; the second is the shard
 MEMBERS = 0x5CA2  # first key of the lock that all workers share who want the same shards; the second names those
 SILENCE_S = 15
 """A worker that asks for nothing in this time hangs, or is gone without a word: the server gives its shards free."""
+BUSY_S = 120.0
+"""A worker that has not looked after its shards for so long does not work, it hangs: nothing is said in its name any more."""
 PATIENCE_S = 2
 """How long a shard's row is waited for: whoever had the shard before may still be committing, or hang in the middle."""
 ALL = range(64)
@@ -52,6 +57,17 @@ class Shards:
         self.owner = owner
         self.owned: dict[int, Owned] = {}
         self._member: int | None = None
+        self._looked = time.monotonic()
+        self._closed = threading.Event()
+        self._voice = threading.Thread(target=self._speak, args=[SILENCE_S / 3], name="ingest.shards", daemon=True)
+        self._voice.start()
+
+    def _speak(self, every_s: float) -> None:
+        """Say that we live, while the one who looks after the shards is busy. A process that is stopped says nothing."""
+        while not self._closed.wait(every_s):
+            if time.monotonic() - self._looked < BUSY_S:
+                with contextlib.suppress(psycopg.Error):  # told to the one who looks next
+                    self.conn.execute("SELECT 1")
 
     def take(self, wanted: Sequence[int]) -> list[Owned]:
         """Take free shards out of `wanted`, up to our share, and raise their epochs. Returns those. Raises ShardsLost."""
@@ -82,6 +98,7 @@ class Shards:
 
     def _look(self, wanted: Sequence[int]) -> tuple[int, set[int]]:
         """Return how many of the shards each worker may have, and which are held by whom ever."""
+        self._looked = time.monotonic()
         member = zlib.crc32(repr(sorted(wanted)).encode()) >> 1
         if self._member != member:
             self.conn.execute(QUERIES["join"], {"space": MEMBERS, "member": member})
@@ -105,6 +122,7 @@ class Shards:
 
     def check(self) -> None:
         """Raise ShardsLost if the connection is gone."""
+        self._looked = time.monotonic()
         try:
             self.conn.execute("SELECT 1")
         except psycopg.OperationalError as e:
@@ -112,12 +130,14 @@ class Shards:
 
     def close(self) -> None:
         """Give all shards back, at once if the connection still lives."""
+        self._closed.set()
         mine = {"shard": list(self.owned), "epoch": [o.epoch for o in self.owned.values()]}
         self.owned.clear()
         with contextlib.suppress(psycopg.OperationalError):
             self.conn.execute(QUERIES["give_back"], mine)
             self.conn.execute("SELECT pg_advisory_unlock_all()")
         self.conn.close()
+        self._voice.join()
 
     def __enter__(self) -> Self:
         return self

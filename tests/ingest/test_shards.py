@@ -1,6 +1,7 @@
 """Several workers: shards are shared evenly, come back from whoever is gone or hangs, and are never written by two."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -57,6 +58,7 @@ def test_a_shard_given_back_was_not_left_by_someone_who_died(workers: list[Shard
 
 def test_a_worker_that_says_nothing_loses_its_shards(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ingest.shards.SILENCE_S", 0.2)
+    monkeypatch.setattr("ingest.shards.BUSY_S", 0.0)
     with Shards(dsn, "hangs") as hangs:
         hangs.take(WANTED)
         monkeypatch.setattr("ingest.shards.SILENCE_S", 15)
@@ -64,6 +66,19 @@ def test_a_worker_that_says_nothing_loses_its_shards(dsn: str, monkeypatch: pyte
             while len(lives.owned) < len(WANTED):
                 lives.take(WANTED)
         assert len(hangs.owned) == len(WANTED)  # it does not know yet; its epochs are old
+
+
+def test_a_worker_that_is_busy_for_longer_than_silence_lasts_keeps_its_shards(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.shards.SILENCE_S", 3)
+    with Shards(dsn, "busy") as busy, psycopg.connect(dsn, autocommit=True) as conn:
+        turn(busy)
+        heard = "SELECT max(state_change) > %s::timestamptz + interval '4 s' FROM pg_stat_activity WHERE pid = %s"
+        (began,) = conn.execute("SELECT clock_timestamp()").fetchall()[0]
+        end = time.monotonic() + 60
+        while time.monotonic() < end and conn.execute(heard, [began, busy.conn.info.backend_pid]).fetchone() == (False,):
+            time.sleep(0.02)
+        busy.check()
+        assert turn(busy) == [10]
 
 
 def test_a_transaction_that_hangs_over_one_shard_keeps_nobody_from_the_others(
