@@ -64,7 +64,30 @@ SAMPLES: list[tuple[str, str, bytes]] = [
         f'{{"operator":"VerifyPush","info":{{"DeviceID":"2046381","CustomizeID":"{LOCAL}","nRecordIndex":4,"VerifyStatus":1,'
         f'{PERSON}}},"SanpPic":"data:image/jpeg;base64,{BASE64}"}}'.encode(),
     ),
+    (
+        "http/face/2046381/Snap",
+        "application/json",
+        f'{{"operator":"SnapPush","info":{{"DeviceID":2046381,"nRecordIndex":4}},"SanpPic":"data:image/jpeg;base64,{BASE64}",'
+        f'"ScenePic":"data:image/jpeg;base64,{BASE64}"}}'.encode(),
+    ),
+    (
+        "mqtt/face/2046381/rec/AttendanceRecord",
+        "",
+        f'{{"operator":"RecPush","info":{{"facesluiceId":"2046381","customId":"{LOCAL}","RecordID":"5","persionName":"{NAME}",'
+        f'"cardNum2":"{CARD}","telnum":"{PHONE}",{PICTURES}}}}}'.encode(),
+    ),
+    (
+        "mqtt/face/basic",
+        "",
+        f'{{"operator":"Online","info":{{"facesluiceId":"2046381","username":"{LATIN}","facesname":"{NAME}"}}}}'.encode(),
+    ),
     ("http/hikaccess/front/", MULTIPART, multipart(b"event_log", b"application/json", HIK)),
+    ("http/hikaccess/front/", "application/json", b'{"EventNotificationAlert":' + HIK + b"}"),
+    (
+        "http/hikaccess/front/",
+        "application/json",
+        f'{{"AcsEvent":{{"InfoList":[{{"major":5,"minor":75,"cardNo":"{CARD}","employeeNoString":"{LOCAL}",{PERSON}}}]}}}}'.encode(),
+    ),
     ("http/hikaccess/front/", "application/json", HIK),
     ("http/hikcount/cam/", MULTIPART, multipart(b"counts.xml", b"application/xml", COUNT)),
     (
@@ -92,6 +115,12 @@ SAMPLES: list[tuple[str, str, bytes]] = [
             f'Code=AccessControl;action=Pulse;index=0;data={{"UserID":"{LOCAL}","CardName":"{NAME}","CardNo":"{CARD}",'
             f'"Phone":"{PHONE}","UTC":1789999995,"Method":15,"Status":1}}'.encode(),
         ),
+    ),
+    (
+        "http/dahua/side/",
+        "text/plain",
+        f"Events[0].Code=AccessControl\r\nEvents[0].Data.UserID={LOCAL}\r\nEvents[0].Data.CardName={NAME}\r\n"
+        f"Events[0].Data.CardNo={CARD}\r\nEvents[0].Data.Phone={PHONE}\r\nEvents[0].Data.UTC=1789999995\r\n".encode(),
     ),
     (
         "http/ha03/861234050000017/",
