@@ -227,7 +227,7 @@ DROPIN
                 printf 'unchanged: %s\n' "$file"
             elif [ -f "$file" ]; then
                 { cat "$file"; printf '\n[integration]\nenabled = ["mqtt"]\n\n'
-                  printf '[integration.mqtt]\nserver = "tcp://127.0.0.1:1883/"\njson = true\n'; } | put "$file" 0640 chirpstack
+                  printf '[integration.mqtt]\nserver = "tcp://127.0.0.1:1883/"\njson = true\nqos = 1\n'; } | put "$file" 0640 chirpstack
             else
                 printf 'not there yet: %s; install ChirpStack v4 and run this again\n' "$file"
             fi

@@ -57,7 +57,7 @@ def test_it_writes_what_the_gateway_and_the_bridges_need_and_nothing_the_second_
     assert (given.code, given.shard, given.uplink_url, given.status) == ("gw-7", 12, URL, "127.0.0.1:8788")
     lora = tomllib.loads(chirpstack.read_text())
     assert lora["network"]["net_id"] == "000000"
-    assert lora["integration"]["mqtt"]["json"] is True
+    assert (lora["integration"]["mqtt"]["json"], lora["integration"]["mqtt"]["qos"]) == (True, 1)
     zigbee = written["etc/systemd/system/zigbee2mqtt.service.d/smartcare.conf"][0].decode().splitlines()
     settings = dict(shlex.split(line)[0].removeprefix("Environment=").split("=", 1) for line in zigbee if "=" in line)
     assert settings["ZIGBEE2MQTT_CONFIG_ADVANCED_LAST_SEEN"] == "ISO_8601"
