@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.codecs.contract import Codec, Decoded, Message
@@ -31,6 +31,7 @@ VALID = [
     ("zigbee2mqtt/bridge/state", b'{"state":"offline"}'),
     (UP, envelope("03d206010000 04d2fa000000 05cc03000400 0fe301020304 50fc000001")),
     (UP, envelope("017557 030001 040000 060001 20ce763bb16a08 01000200")),
+    (UP, envelope("04c9050300a1 20ce763bb16a10 0a000b00", deviceInfo={"devEui": "24e124a1b2c3d4e5", "tags": {"model": "VS121"}})),
     (UP.replace("/up", "/status"), envelope("", batteryLevel=50.0)),
     ("mqtt/face/2046381/Rec", REC_PUSH),
     ("mqtt/face/2046381/Snap", REC_PUSH.replace(b"RecPush", b"StrSnapPush").replace(b"RecordID", b"SnapID")),
@@ -52,6 +53,11 @@ VALID = [
     ("http/dahua/side/", INLINE),
     ("http/dahua/side/", LINES),
 ]
+FAMILIES = {
+    type(codec).__name__: [valid for valid in VALID if codec.matches(valid[0])]
+    for codec in codecs()
+    if any(codec.matches(topic) for topic, _ in VALID)
+}
 SPITEFUL = [
     "NaN",
     "1e999",
@@ -123,9 +129,11 @@ def test_a_spiteful_text_in_any_field_of_a_form_a_table_or_an_element_hurts_nobo
         everyone(topic, payload[: match.start()] + spite.encode() + payload[match.end() :])
 
 
-@given(st.sampled_from(VALID), st.data())
-def test_mutated_payloads_hurt_nobody(valid: tuple[str, bytes], data: st.DataObject) -> None:
-    topic, payload = valid
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(max_examples=settings().max_examples * 2 // 5)
+@given(st.data())
+def test_mutated_payloads_of_each_family_hurt_nobody(family: str, data: st.DataObject) -> None:
+    topic, payload = data.draw(st.sampled_from(FAMILIES[family]))
     mutated = bytearray(payload)
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(mutated)))
