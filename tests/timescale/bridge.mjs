@@ -90,7 +90,7 @@ class Connection {
 
   handle(whole) {
     const type = String.fromCharCode(whole[0])
-    if (type === 'X') return void this.socket.end()
+    if (type === 'X') return void this.later(() => this.leave().then(() => this.socket.end()))
     if (this.copy) return this.copyPart(type, whole)
     if (type === 'Q' && COPY_IN.test(whole.toString('utf8', 5, whole.length - 1))) return this.beginCopy(whole)
     this.unsent.push(this.rename(type, whole))
@@ -164,7 +164,9 @@ class Connection {
   }
 
   async leave() {
-    if (this.release && this.status !== IDLE) await db.exec('ROLLBACK')
+    await this.takeTurn()
+    if (this.status !== IDLE) await db.exec('ROLLBACK')
+    if (this.greeted) await db.exec('SET search_path TO public') // pg_restore's is not for the next connection
     this.endTurn()
   }
 }
