@@ -64,6 +64,31 @@ def test_fewer_come_on_holidays_but_staff_do() -> None:
     assert sum(v.local_id in staff for v in holiday) == sum(v.local_id in staff for v in usual)
 
 
+def test_fewer_come_when_it_rains_and_it_rains_for_a_whole_town_on_some_days() -> None:
+    site, people = station(), People(1)
+    days = [MONDAY + timedelta(days=d) for d in range(56) if windows(site, MONDAY + timedelta(days=d))]
+    rain = [day for day in days if people.keeps(day) < 1]
+    assert 0.1 < len(rain) / len(days) < 0.35
+
+    def came(some: list[date]) -> float:
+        return sum(not v.staff for day in some for v in people.day(site, day)) / len(some)
+
+    assert came(rain) < 0.9 * came([day for day in days if day not in rain])
+
+
+def test_who_eats_at_noon_is_seen_again_at_the_canteen_then() -> None:
+    site, people = station(), People(1)
+    eat = {h.local_id for h in people.habits(site) if h.dinner}
+    seen = [v for d in range(5) for v in people.day(site, MONDAY + timedelta(days=d)) if v.seen_us is not None]
+    assert {v.local_id for v in seen} <= eat
+    assert len(seen) > 5
+    opens, closes = windows(site, MONDAY)[0]
+    noon = (opens + closes) // 2 - opens
+    since_opening = [v.seen_us - windows(site, local_day(v.arrive_us, site.zone))[0][0] for v in seen if v.seen_us]
+    assert all(-45 * MINUTE_US < at - noon < 0 for at in since_opening)
+    assert all(v.arrive_us < (v.seen_us or 0) < v.leave_us for v in seen)
+
+
 def test_where_there_are_beds_someone_walks_through_the_house_by_night() -> None:
     site = next(s for s in build_fleet("town", 1).sites() if s.kind == "centre")
     (opens, _), visits = windows(site, MONDAY)[0], People(1).day(site, MONDAY)
