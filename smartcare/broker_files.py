@@ -31,7 +31,8 @@ def write(folder: Path, state: State, limits: str = MOSQUITTO_LIMITS) -> None:
     if state.kind is Kind.NATS:
         write_private(folder / "nats.conf", json.dumps(nats(folder, state), indent=1).encode())
         return
-    passwords = "".join(f"{name}:{who.password}\n" for name, who in [*state.users.items(), *state.sources.items()])
+    secrets = {name: user.password for name, user in state.users.items()} | {n: s.password for n, s in state.sources.items()}
+    passwords = "".join(f"{name}:{password}\n" for name, password in secrets.items())
     write_private(folder / "passwords", passwords.encode())
     write_private(folder / "acl", acl(state).encode())
     for name, mount in state.mounts.items():

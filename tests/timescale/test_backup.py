@@ -33,7 +33,8 @@ def test_all_comes_back_compressed_days_too_and_goes_on(timescale_server: str, t
         checkpoints_are_up_to_date(conn)
         maintain(conn)
         before, parts, place = whole(conn), hypertables(conn), ids(conn)["place:HC01/door"]
-        counted, epochs = counts(conn, place), dict(conn.execute("SELECT id, epoch FROM shard").fetchall())
+        counted = counts(conn, place)
+        epochs: dict[int, int] = dict(conn.execute("SELECT id, epoch FROM shard").fetchall())
     assert any(packed for _, _, packed in parts)
     backup.backup(timescale_server, file, steps.append)
     with server.serve(tmp_path / "other.log") as dsn:
