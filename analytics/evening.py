@@ -1,15 +1,16 @@
 """closed_early: everybody has left well before closing, though at this site that is not the habit.
 
-One decision: what is learned is how long nobody has been seen at the moment at which the rule begins to look, `early_min`
-before closing. The silences of n days with mean m predict the next one: longer than s with the probability (1 + s / (n m))^-n
-(Lomax: exponential, its rate known as well as n days tell); too long is what that allows once in `per_month` of opening days.
+One decision: what is learned of a day is what the rule would judge, the longest silence at any quarter of an hour of the last
+`early_min` before closing and at closing itself. The silences of n days with mean m predict the next one: longer than s with the
+probability (1 + s / (n m))^-n (Lomax: exponential, its rate known as well as n days tell; the longest of several has a lighter
+tail); too long is what that allows once in `per_month` of opening days.
 """
 
 from typing import Any
 
 import numpy as np
 
-from analytics.calendars import SATURDAY, Window
+from analytics.calendars import Window
 from analytics.findings import Rule, Severity, SubjectKind
 from analytics.rules import minutes
 from analytics.sensors import Sensors
@@ -25,9 +26,9 @@ EVENING = Table(
             ("id", "i4"),
             ("judged", "i8"),  # begin of the silence that was judged last
             ("fired", "u1"),  # today: 1 too long a silence, 2 and proven, 3 and told
-            ("days", "f4", (2,)),  # learned: Monday to Friday, other days
-            ("busy", "f4", (2,)),  # of these, with people until near closing
-            ("silent", "f4", (2,)),  # minutes of silence when it began to look, of all of these days
+            ("days", "f4", (3,)),  # learned: Monday to Friday, weekends, public holidays
+            ("busy", "f4", (3,)),  # of these, with people until near closing
+            ("silent", "f4", (3,)),  # minutes of the longest silence near closing, of all of these days
             ("silence", "f4"),  # the same of today, -1 not looked yet
         ]
     ),
@@ -41,6 +42,10 @@ OPENING_DAYS = 22.0
 """Of a month."""
 LEAST_MIN = 5.0
 """No mean silence is taken to be shorter."""
+KIND = (0, 0, 0, 0, 0, 1, 1, 2)
+"""By day type: nobody can say of a public holiday what a weekend is like."""
+LOOKS = 4
+"""So many times it looks within `early_min` before closing, and once more at closing."""
 TOLD = 0.25
 """What a day counts of which we just said that it is unusual: a new habit is believed after some weeks, not after some days."""
 
@@ -61,6 +66,12 @@ def unusual_us(memory: Memory, site: Site, t_us: int) -> int | None:
         return minutes(settings.early_min)
     mean, rare = max(float(e["silent"][kind]) / n, LEAST_MIN), min(settings.per_month / OPENING_DAYS, 1.0)
     return minutes(max(settings.early_min, n * mean * (rare ** (-1 / n) - 1)))
+
+
+def looks(site: Site, opens: int, closes: int) -> list[int]:
+    """Return when to look at the silence of a window."""
+    early = minutes(site.rules.closed_early.early_min)
+    return [max(opens, closes - early + early * n // LOOKS) for n in range(LOOKS + 1)]
 
 
 def deadline(memory: Memory, site: Site, clock: int) -> int:
@@ -118,8 +129,9 @@ class Evening(Sensors):
         )
 
     def _look_at_evening(self, window: Window, now: int) -> None:
-        """Take note of how long nobody has been seen when the rule begins to look."""
-        self._evening["silence"] = (now - max(window.opens_us, int(self.state["last_act"]))) / minutes(1)
+        """Take note of how long nobody has been seen."""
+        silence = (now - max(window.opens_us, int(self.state["last_act"]))) / minutes(1)
+        self._evening["silence"] = max(float(self._evening["silence"]), silence)
 
     def _learn_evening(self, window: Window) -> None:
         """Learn from a day whose last window closes now."""
@@ -143,7 +155,7 @@ class Evening(Sensors):
 
 
 def _kind(site: Site, t_us: int) -> int:
-    return int(site.calendar.day_type(t_us) >= SATURDAY)
+    return KIND[site.calendar.day_type(t_us)]
 
 
 def _cut(site: Site, window: Window) -> bool:

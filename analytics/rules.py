@@ -71,7 +71,7 @@ class ClosedEarly:
     per_month: float = 0.5
     """False alarms per site and month that the least unusual silence is set for, by what past days were like."""
     days: float = 10
-    """Opening days (Monday to Friday, others apart) that must be known before a site is judged."""
+    """Opening days of its kind (Monday to Friday, weekends, public holidays) that must be known before a site is judged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from analytics.calendars import Window
 from analytics.doors import Doors
-from analytics.evening import Evening
+from analytics.evening import Evening, looks
 from analytics.findings import Finding, Rule, Severity, SubjectKind
 from analytics.inactivity import deadline, fixed, reason
 from analytics.inside import PRESENCE, Inside
@@ -140,13 +140,13 @@ class Watch(Doors, Inside, Evening, Signals):
             closes + minutes(after.after_min),
             closes + minutes(rules.left_open.after_min),
             self._stay_deadline(closes),
-            max(opens, closes - minutes(rules.closed_early.early_min)),
+            *looks(self.site, opens, closes),
         )
 
     def _calendar(self, now: int) -> None:
         if self.site.calendar.has_hours:
             for w in self.site.calendar.around(now):
-                _, opens, opened, closes, _, left, stayed, evening = self._times(w.opens_us, w.closes_us)
+                _, opens, opened, closes, _, left, stayed, *evening = self._times(w.opens_us, w.closes_us)
                 if now == left:
                     self._left_open(w.closes_us, now)
                     self._try_held()
@@ -154,7 +154,7 @@ class Watch(Doors, Inside, Evening, Signals):
                     self._not_opened(opens, now, closes)
                 if now == opens:
                     self._opening(now)
-                if now == evening:
+                if now in evening:
                     self._look_at_evening(w, now)
                 if now == closes:
                     self._learn_evening(w)

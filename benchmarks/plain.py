@@ -150,7 +150,7 @@ class Plain(Events):
         times = [calendar.day_of(now)[1]]
         for w in calendar.around(now) if calendar.has_hours else ():
             at = self._times(site, w)
-            times += [t for t in at.values() if MIN_TIME_US < t < MAX_TIME_US]
+            times += [t for t in (*at.values(), *plain_evening.looks(site, w)) if MIN_TIME_US < t < MAX_TIME_US]
             if at["early"] <= now:
                 site["lit_until"] = at["night"]
         site["agenda"] = min(t for t in times if t > now)
@@ -165,7 +165,6 @@ class Plain(Events):
             "night": w.closes_us + minutes(rules.opened_after_hours.after_min),
             "left": w.closes_us + minutes(rules.left_open.after_min),
             "stays": w.closes_us + minutes(rules.people_after_closing.after_min),
-            "evening": max(w.opens_us, w.closes_us - minutes(rules.closed_early.early_min)),
         }
 
     def _calendar(self, site: State, now: int) -> None:
@@ -182,7 +181,7 @@ class Plain(Events):
             if now == w.opens_us:
                 for r in [r for r in records if r["rule"] in (Rule.LEFT_OPEN, Rule.PEOPLE_AFTER_CLOSING)]:
                     self.end(site, r, now)
-            if now == at["evening"]:
+            if now in plain_evening.looks(site, w):
                 plain_evening.look(site, w, now)
             if now == w.closes_us:
                 plain_evening.learn(site, w)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analytics.calendars import SATURDAY, Window
+from analytics.calendars import Window
 from analytics.findings import Rule, SubjectKind
 from analytics.rules import minutes
 from analytics.state import NEVER
@@ -19,7 +19,7 @@ ZERO = np.float32(0)
 
 def new_evening() -> State:
     """Return an evening of which nothing is known: days and silences by kind of day, in the 32 bits that the engine has."""
-    return {"judged": 0, "fired": 0, "days": [ZERO, ZERO], "silent": [ZERO, ZERO], "silence": -1.0}
+    return {"judged": 0, "fired": 0, "days": [ZERO] * 3, "silent": [ZERO] * 3, "silence": -1.0}
 
 
 def due(site: State) -> int:
@@ -31,6 +31,12 @@ def due(site: State) -> int:
     base = _base(site, w)
     at: int = max(base + (_limit(site, w) or early), w.closes_us - early)
     return NEVER if at >= w.closes_us or base == site["evening"]["judged"] else at
+
+
+def looks(site: State, w: Window) -> list[int]:
+    """Return when to look at the silence: four times in the last minutes, and at closing."""
+    early = minutes(site["rules"].closed_early.early_min)
+    return [max(w.opens_us, w.closes_us - early + early * n // 4) for n in range(5)]
 
 
 def fire(book: "Book", site: State, now: int) -> None:
@@ -47,8 +53,9 @@ def fire(book: "Book", site: State, now: int) -> None:
 
 
 def look(site: State, w: Window, now: int) -> None:
-    """Take note of the silence when the rule begins to look."""
-    site["evening"]["silence"] = single((now - max(w.opens_us, site["last_act"])) / minutes(1))
+    """Take note of how long nobody has been seen."""
+    silence = (now - max(w.opens_us, site["last_act"])) / minutes(1)
+    site["evening"]["silence"] = single(max(site["evening"]["silence"], silence))
 
 
 def learn(site: State, w: Window) -> None:
@@ -95,4 +102,4 @@ def _cut(site: State, w: Window) -> bool:
 
 
 def _kind(site: State, w: Window) -> int:
-    return int(site["calendar"].day_type(w.opens_us) >= SATURDAY)
+    return (0, 0, 0, 0, 0, 1, 1, 2)[site["calendar"].day_type(w.opens_us)]

@@ -28,10 +28,10 @@ def centre(**more: Any) -> Inputs:
     return inputs(BOTH, **(settings | more))
 
 
-def opening_day(day: Day, n: int, last: str = "16:30") -> Day:
+def opening_day(day: Day, n: int, last: str = "16:50") -> Day:
     """The `n`-th day: people from opening until `last`."""
     day.at(f"+{n} 07:30").alive(*BOTH).at(f"+{n} 08:00").opens().counts(2).closes()
-    for text in ("11:00", "14:00", "15:40", "16:30"):
+    for text in ("11:00", "14:00", "15:40", "16:10", "16:30", "16:50"):
         if text <= last:
             day.at(f"+{n} {text}").counts(1)
     return day
@@ -39,7 +39,7 @@ def opening_day(day: Day, n: int, last: str = "16:30") -> Day:
 
 @pytest.fixture(scope="module")
 def learned() -> Day:
-    """Three days on which people stayed until half an hour before closing."""
+    """Three days on which people stayed until shortly before closing."""
     day = Day(centre(), since="05:00", beat_s=600)
     for n in range(3):
         opening_day(day, n).alive(DOOR).at(f"+{n} 17:01").alive(DOOR)
@@ -135,4 +135,4 @@ def test_a_day_that_was_told_hardly_changes_what_is_usual(day: Day) -> None:
     day.expect(EARLY, at="+3 16:00")
     day.expect(EARLY, Phase.END, at="+3 17:00")
     table = day.engine._shard(SHARD).memory.tables["evening"]
-    assert (table["days"][0].tolist(), table["busy"][0].tolist()) == ([3.25, 0.0], [3.0, 0.0])
+    assert (table["days"][0].tolist(), table["busy"][0].tolist()) == ([3.25, 0.0, 0.0], [3.0, 0.0, 0.0])
