@@ -7,6 +7,8 @@ neighbours were empty too.
     ring of the last day ─→ 15 min, 1 h, 4 h, 24 h against the profile ─→ unusual_footfall
     nothing counted though many are usual ─→ neighbours? ─┬─ as usual ─→ counter_blind
                                                           └─ empty too ─→ unusual_footfall
+
+Neighbours are the site's doors and terminals where it has such, for they see the same people; else other counters.
 """
 
 from typing import Any
@@ -14,16 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics import profiles, unusual
+from analytics import health, profiles, unusual
 from analytics.episodes import Episodes, Saying, streak_of, streaks
 from analytics.findings import Rule, Severity, SubjectKind
 from analytics.profiles import BLANK, PROFILE, QUARTERS, SPANS, Floats, Ints, Outlook
 from analytics.quarters import QUARTER_US, Quarter
-from analytics.state import FAMILIES, Table
+from analytics.state import COUNTER, DOOR, TERMINAL, Table
 from analytics.unusual import EMPTY, Subjects
 
 PLACE, DEVICE = SubjectKind.PLACE, SubjectKind.DEVICE
-COUNTER = FAMILIES.index("counter")
 Mask = NDArray[np.bool_]
 
 PROFILES = Table(name="profile", kind=PLACE, dtype=PROFILE, blank=BLANK)
@@ -65,18 +66,18 @@ FADE = 0.5 ** (1 / 4)
 
 def close(q: Quarter, episodes: Episodes) -> None:
     """Judge the counting places of the sites that close a quarter."""
-    rows, site, device, counted, seen, gate = _places(q)
+    rows, site, device, counted, alive, seen, gate = _places(q)
     if not len(rows):
         return
     profile, state = q.memory.tables[PROFILES.name], q.memory.tables[FOOTFALL.name]
     slot, kind = q.slot[site].astype(np.int64), q.day_type[site].astype(np.int64)
     profiles.turn(profile, rows, slot, kind)
     blind = _is_raised(q, Rule.COUNTER_BLIND, device)
-    back = blind & seen & (counted > 0)
+    back = blind & seen & alive
     profiles.put(profile, rows, slot, counted, seen & ~q.excused[site] & (~blind | back))
     outlook = profiles.look(profile, rows, slot)
-    share = _neighbours(q, state, rows, site, np.where(seen & (counted == 0), np.nan_to_num(outlook.mean[:, 0]), 0.0))
-    run = _count_zeros(q, state, rows, counted, seen & ~q.excused[site], outlook, share, _others(q, site))
+    share = _neighbours(q, state, rows, site, np.where(seen & ~alive, np.nan_to_num(outlook.mean[:, 0]), 0.0))
+    run = _count_zeros(q, state, rows, alive, seen & ~q.excused[site], outlook, share, _others(q, site))
     dead = _blind(q, episodes, (rows, site, device, slot), outlook, share, run, back)
     places = Subjects(
         kind=PLACE,
@@ -104,18 +105,19 @@ def log_chance_of_none(usual: Floats, spread: Floats) -> Floats:
 # ---------------------------------------------------------------- what was counted
 
 
-def _places(q: Quarter) -> tuple[Ints, Ints, Ints, Ints, Mask, Mask]:
-    """Return table row, site row, row of a counter, people who came in, whether all counters saw, and whether it is at an
-    entrance, per place that closes."""
+def _places(q: Quarter) -> tuple[Ints, Ints, Ints, Ints, Mask, Mask, Mask]:
+    """Return table row, site row, row of a counter, people who came in, whether anyone was counted in or out, whether all
+    counters saw, and whether it is at an entrance, per place that closes."""
     devices = q.devices[q.town.family[q.devices] == COUNTER]
     place = np.array([q.town.devices[d].place for d in devices.tolist()], np.int64)
     rows, first, which = np.unique(q.town.place_row[place], return_index=True, return_inverse=True)
     counted = np.bincount(which, q.tally["came_in"][devices], len(rows)).astype(np.int64)
+    alive = np.bincount(which, q.tally["came_in"][devices] + q.tally["went_out"][devices], len(rows)) > 0
     every = np.maximum(q.memory.devices["alive_every"][devices], 1)
     whole = (q.tally["messages"][devices] + 1) * every > QUARTER_US  # else it was away for a part
     seen = np.bincount(which, ~(q.sees[devices] & whole), len(rows)) == 0
     site = q.memory.devices["site"][devices][first].astype(np.int64)
-    return rows, site, devices[first], counted, seen, q.town.gate[place[first]]
+    return rows, site, devices[first], counted, alive, seen, q.town.gate[place[first]]
 
 
 def _others(q: Quarter, site: Ints) -> Mask:
@@ -180,14 +182,14 @@ def _count_zeros(
     q: Quarter,
     state: NDArray[np.void],
     rows: Ints,
-    counted: Ints,
+    alive: Mask,
     seen: Mask,
     outlook: Outlook,
     share: Floats,
     others: Mask,
 ) -> Floats:
     """Go on with, or end, each run of zeros; returns the people missed in it, 0 where there is none."""
-    nobody, somebody = seen & (counted == 0), seen & (counted > 0)
+    nobody, somebody = seen & ~alive, seen & alive
     missed = np.nan_to_num(outlook.mean[:, 0]) * np.clip(np.where(np.isnan(share), 1.0, share), 0.0, 1.0)
     doubtful = np.where(somebody, np.maximum(state["doubtful"][rows] * 0.9999, state["missed"][rows]), state["doubtful"][rows])
     was_blind = state["missed"][rows] > 8.0 * np.maximum(state["doubtful"][rows], BLIND_LEAST)
@@ -211,12 +213,12 @@ def _blind(
     active = q.town.setting(Rule.COUNTER_BLIND, "active")[site]
     span = np.searchsorted(SPANS[1:-1], np.clip(zeros, 4, 16))
     spread = np.maximum(outlook.spread[np.arange(len(rows)), span + 1], 0.02)
-    chance = log_chance_of_none(run, np.minimum(spread, 0.3))
+    own, doors = _see(q, site, TERMINAL), _see(q, site, DOOR)
+    chance = np.minimum(log_chance_of_none(run, np.minimum(spread, 0.3)), health.log_chance(q, device))
     strange = (run >= BLIND_LEAST) & (run >= 3.0 * state["doubtful"][rows]) & (chance <= IMPROBABLE)
-    busy = (share >= EMPTY) | (others >= active)
-    lower = (share < EMPTY) & (share > 0.05) & (zeros >= HALF_DAY)  # few people everywhere, yet enough to count some
-    alone = np.isnan(share) & ~_has_others(q, site)
-    on = strange & (zeros >= active) & (busy | lower | alone) & (zeros > 0)
+    elsewhere = (share >= EMPTY) | np.isnan(share)
+    elsewhere |= (share > 0.05) & (zeros >= HALF_DAY)  # few people everywhere, yet enough to count some
+    on = strange & (zeros >= active) & ((others >= active) | elsewhere & ~(own | doors)) & (zeros > 0)
 
     def say(n: int, since_us: int) -> Saying:
         profiles.forget(profile, rows[n : n + 1], slot[n : n + 1], np.minimum(zeros[n : n + 1], QUARTERS).astype(np.int64))
@@ -233,13 +235,13 @@ def _blind(
 
     raised = _is_raised(q, Rule.COUNTER_BLIND, device)
     episodes.update(Rule.COUNTER_BLIND, DEVICE, device, on & ~raised, back, say)
-    empty = ~np.isnan(share) & (share < EMPTY)
+    empty = (share < EMPTY) | doors & (others == 0)  # a door that moves for everyone has not moved
     return np.asarray((zeros > 0) & (run >= 1.0) & ~(empty & ~on) | _is_raised(q, Rule.COUNTER_BLIND, device))
 
 
-def _has_others(q: Quarter, site: Ints) -> Mask:
-    """Tell which sites have sensors that do not count and see: were the place closed, they would be quiet too."""
-    devices = q.devices[(q.town.family[q.devices] != COUNTER) & (q.town.family[q.devices] >= 0)]
+def _see(q: Quarter, site: Ints, family: int) -> Mask:
+    """Tell which sites have sensors of a family that see: were nobody there, they would be quiet too."""
+    devices = q.devices[q.town.family[q.devices] == family]
     return np.isin(site, q.memory.devices["site"][devices[q.sees[devices]]])
 
 

@@ -103,7 +103,7 @@ def _habit(q: Quarter, d: ROWS, judged: MASK, active: MASK) -> None:
 def _missing(q: Quarter, episodes: Episodes, d: ROWS, site: ROWS, active: MASK) -> None:
     """Doors that are stuck and terminals that are silent, while others are busy."""
     mine = q.memory.tables[HEALTH.name].take(d)
-    habit = mine["hits"] / (mine["hits"] + mine["misses"] + PRIOR_MISSES)
+    habit = _habit_of(mine)
     daily = mine["hit_days"] / (mine["hit_days"] + mine["miss_days"] + PRIOR_DAYS)
     unlikely = (mine["run"] * np.log1p(-habit) < np.log(IMPROBABLE)) & (mine["days"] * np.log1p(-daily) < np.log(IMPROBABLE_DAYS))
     for rule, family, long_enough in (
@@ -122,6 +122,16 @@ def _missing(q: Quarter, episodes: Episodes, d: ROWS, site: ROWS, active: MASK) 
             return _say(q, int(d[k]), usual | {"code": rule.value}, since_us=int(mine["run_since"][k]))
 
         episodes.update(rule, DEVICE, d[of], (unlikely & long_enough & ~active)[of], active[of], say)
+
+
+def log_chance(q: Quarter, d: ROWS) -> NDArray[np.float64]:
+    """Return the log-probability of the busy quarters of its site that devices in rows `d` have let pass, by their habit."""
+    mine = q.memory.tables[HEALTH.name].take(d)
+    return np.asarray(mine["run"] * np.log1p(-_habit_of(mine)), np.float64)
+
+
+def _habit_of(mine: NDArray[np.void]) -> NDArray[np.float32]:
+    return np.asarray(mine["hits"] / (mine["hits"] + mine["misses"] + np.float32(PRIOR_MISSES)))
 
 
 def _flapping(q: Quarter, episodes: Episodes, d: ROWS, site: ROWS) -> None:

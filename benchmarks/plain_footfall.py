@@ -1,6 +1,6 @@
 """Unusually many or few people and counters that count nobody, plainly: a loop over the counting places of one site."""
 
-from math import isnan, log, nan
+from math import isnan, log, log1p, nan
 from statistics import NormalDist, median
 from typing import Any
 
@@ -53,18 +53,19 @@ def _count(book: Book, site: State, p: State, q: State) -> None:
     """Take what a place counted, and say whether its counter is blind."""
     device, profile, slot = _device(p), p["profile"], q["slot"]
     counted = sum(d["people_in"] for d in p["counters"])
+    alive = any(d["people_in"] + d["people_out"] for d in p["counters"])
     seen = all(d["sees"] and (d["messages"] + 1) * max(d["alive_every"], 1) > QUARTER_US for d in p["counters"])
     profiles.turn(profile, slot, q["day_type"])
     blind = streak_of(device, BLIND)["raised"]
-    back = blind and seen and counted > 0
+    back = blind and seen and alive
     known = seen and not q["excused"] and (not blind or back)
     profile["ring"][slot] = (min(counted, profiles.MOST), False) if known else None
     p["outlook"] = profiles.look(profile, slot)
     usual = p["outlook"]["m"][0]
     usual = 0.0 if isnan(usual) else usual
-    share = _neighbours(book, site, p, q, usual if seen and counted == 0 else 0.0)
+    share = _neighbours(book, site, p, q, usual if seen and not alive else 0.0)
     if seen and not q["excused"]:
-        _zeros(site, p, counted, usual * (1.0 if isnan(share) else min(max(share, 0.0), 1.0)))
+        _zeros(site, p, usual * (1.0 if isnan(share) else min(max(share, 0.0), 1.0)), alive=alive)
     p["dead"] = _blind(book, site, p, q, share, back=back)
 
 
@@ -84,8 +85,8 @@ def _neighbours(book: Book, site: State, p: State, q: State, missed: float) -> f
     return median(everywhere) if everywhere else nan
 
 
-def _zeros(site: State, p: State, counted: int, missed: float) -> None:
-    if counted == 0:
+def _zeros(site: State, p: State, missed: float, *, alive: bool) -> None:
+    if not alive:
         p["zeros"], p["missed"] = min(p["zeros"] + 1, 65535), single(min(p["missed"] + missed, 1e9))
         active = any(d["opens"] + d["passages"] for d in site["devices"] if d["family"] != "counter")
         p["others"] = min(p["others"] + active, 255)
@@ -99,17 +100,21 @@ def _blind(book: Book, site: State, p: State, q: State, share: float, *, back: b
     """Say whether the counter is blind. Returns whether its zeros may be its own."""
     device, run, zeros, active = _device(p), p["missed"], p["zeros"], site["rules"].counter_blind.active
     wide = max(p["outlook"]["spread"][1 if zeros <= 4 else 2], 0.02)
-    chance = profiles.log_chance_of_none(run, min(wide, 0.3))
+    habit = device["hits"] / (device["hits"] + device["misses"] + 20)
+    chance = min(profiles.log_chance_of_none(run, min(wide, 0.3)), device["run"] * log1p(-habit))
     strange = run >= 20 and run >= single(3 * p["doubtful"]) and chance <= -log(1e5)
-    neighbours = any(d["family"] in ("door", "terminal") and d["sees"] for d in site["devices"])
-    told = share >= 0.5 or p["others"] >= active or (0.05 < share < 0.5 and zeros >= 48) or (isnan(share) and not neighbours)
+    doors = any(d["family"] == "door" and d["sees"] for d in site["devices"])
+    neighbours = doors or any(d["family"] == "terminal" and d["sees"] for d in site["devices"])
+    elsewhere = share >= 0.5 or isnan(share) or (share > 0.05 and zeros >= 48)
+    told = p["others"] >= active or (elsewhere and not neighbours)
     on, raised = strange and zeros >= active and told and zeros > 0, streak_of(device, BLIND)["raised"]
     code = "zeros_others" if p["others"] >= active else "zeros_alone" if isnan(share) else "zeros_neighbours"
     book.update(site, device, q, BLIND, code, on and not raised, back, since=q["to"] - zeros * QUARTER_US)
     now = streak_of(device, BLIND)["raised"]
     if now and not raised:
         profiles.forget(p["profile"], q["slot"], min(zeros, 96))
-    return bool(now or (zeros > 0 and run >= 1.0 and (on or not share < 0.5)))
+    empty = share < 0.5 or (doors and p["others"] == 0)
+    return bool(now or (zeros > 0 and run >= 1.0 and (on or not empty)))
 
 
 def _judge(book: Book, site: State, of: State, q: State) -> bool:

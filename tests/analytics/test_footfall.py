@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 from numpy.typing import NDArray
 
-from analytics import footfall, profiles
+from analytics import footfall, health, profiles
 from analytics.engine import Engine
 from analytics.episodes import Episodes
 from analytics.findings import Finding, Phase, Rule, SubjectKind
@@ -67,7 +67,7 @@ class Life:
 
     def __post_init__(self) -> None:
         self.memory = Memory(inputs=encode(register(self.doors)))
-        self.town: Town = compile_town(self.memory, (TALLY, *TABLES))
+        self.town: Town = compile_town(self.memory, (TALLY, *health.TABLES, *TABLES))
         self.memory.devices["heard"] = 1
         self.random = np.random.default_rng(self.seed)
 
