@@ -200,7 +200,7 @@ def test_each_change_is_a_row_of_the_audit_log_that_auditors_of_the_part_read(
     admin.post(f"/accounts/{town.west_staff}/disable", data={"x": ""})
     admin.post("/sites/east/close", data={"reason": "other", "note": "停水"})
     page = admin.get("/audit").text
-    for word in ("account.created", "account/li", "account.disabled", "account/west-staff", "site.closed.entered", "site/east"):
+    for word in ("新增账号", "account/li", "停用账号", "account/west-staff", "登记停业", "site/east"):
         assert word in page, word
     auditor = town.county.account("audit-west", "auditor", area="999001002")
     east = town.county.account("audit-east", "auditor", area="999001001")

@@ -82,7 +82,7 @@ def test_staff_read_names_for_a_task_only(home: House) -> None:
 
 async def test_an_alert_about_someone_leaves_for_a_platform_only_with_their_consent_to_that(home: House) -> None:
     county, person = home.town.county, enter(home.east)
-    county.conn.execute("INSERT INTO endpoint (name, url, secret) VALUES ('city', 'http://x', 'whsec_x')")
+    county.conn.execute("INSERT INTO endpoint (name, url, secret) VALUES ('province', 'http://x', 'whsec_x')")
     alert = county.alert(home.town.east, "resident_absent")
     county.conn.execute("UPDATE alert SET subject_kind = 'person', subject = %s WHERE id = %s", [person, alert])
 
@@ -98,6 +98,7 @@ async def test_an_alert_about_someone_leaves_for_a_platform_only_with_their_cons
     assert queued() == [(3, "pending")]
     assert home.east.post(f"/people/{person}/withdraw", data={"purpose": "platform"}).status_code == 303
     assert queued() == [(3, "superseded")]
+    county.conn.execute("UPDATE endpoint SET enabled = false WHERE name = 'province'")
 
 
 def test_another_sites_person_does_not_exist(home: House) -> None:
