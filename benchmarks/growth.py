@@ -33,11 +33,13 @@ EVENTS = 50
 ASK_S = 1.0
 PATIENCE_S = 300.0
 PLOT, FIGURES = Path("docs/images/growth.svg"), Path("build/bench.json")
+ALWAYS = json.dumps({day: [["00:00", "24:00"]] for day in ("mon", "tue", "wed", "thu", "fri", "sat", "sun")})
+"""Sites that never close, so that a busy hour is no alarm."""
 REGISTER = """
 INSERT INTO region VALUES ('330481100001', '周王庙镇');
 INSERT INTO gateway (code, shard) SELECT 'bench-' || lpad(n::text, 3, '0'), n %% 16 FROM generate_series(0, %(gateways)s - 1) n;
 INSERT INTO site (code, name, kind, region, hours, shard)
-SELECT g.code || '-' || n, g.code || ' ' || n, 'point', '330481100001', '{}', g.shard
+SELECT g.code || '-' || n, g.code || ' ' || n, 'point', '330481100001', %(hours)s, g.shard
 FROM gateway g, generate_series(0, (%(devices)s - 1) / 10) n;
 INSERT INTO place (site, code, name, room) SELECT s.id, 'p' || d, 'p' || d, 'hall' FROM site s, generate_series(0, 9) d;
 INSERT INTO device (gateway, identity, class)
@@ -71,11 +73,11 @@ def measure(size: Size, say: Say) -> dict[str, float]:
     figures: dict[str, float] = {}
     for devices in size.devices:
         gateways = [g for g in town.gateways() if int(g.code[-3:]) < min(town.GATEWAYS, devices // 10)]
-        with _rig(gateways, devices) as (conn, connections, pid):
+        with rig(gateways, devices) as (conn, connections, pid):
             rates, cpu = [], []
             for _ in range(1 + size.rounds):  # the first one warms up
                 used, began = -cpu_s(pid), time.perf_counter()
-                events = _round(conn, gateways, connections, size.frames, devices // len(gateways))
+                events = carry(conn, gateways, connections, size.frames, devices // len(gateways))
                 rates.append(events / (time.perf_counter() - began))
                 cpu.append(events / (used + cpu_s(pid)))
             found = {
@@ -88,7 +90,7 @@ def measure(size: Size, say: Say) -> dict[str, float]:
     return figures
 
 
-def _round(
+def carry(
     conn: psycopg.Connection[Any],
     gateways: list[town.Gateway],
     connections: dict[str, load.Connection],
@@ -108,7 +110,7 @@ def _round(
 
 
 @contextmanager
-def _rig(gateways: list[town.Gateway], devices: int) -> Iterator[tuple[psycopg.Connection[Any], dict[str, load.Connection], int]]:
+def rig(gateways: list[town.Gateway], devices: int) -> Iterator[tuple[psycopg.Connection[Any], dict[str, load.Connection], int]]:
     """Start PostgreSQL, the broker and a worker, register the devices, and wait until every gateway is answered."""
     with tempfile.TemporaryDirectory(prefix="smartcare-bench-") as name:
         folder = Path(name)
@@ -120,7 +122,9 @@ def _rig(gateways: list[town.Gateway], devices: int) -> Iterator[tuple[psycopg.C
             with server, broker, psycopg.connect(server.dsn(), autocommit=True) as conn:
                 migrate(conn, now_us())
                 with psycopg.ClientCursor(conn) as cursor:
-                    cursor.execute(REGISTER.encode(), {"gateways": len(gateways), "devices": devices // len(gateways)})
+                    cursor.execute(
+                        REGISTER.encode(), {"gateways": len(gateways), "devices": devices // len(gateways), "hours": ALWAYS}
+                    )
                 conn.execute("VACUUM ANALYZE")
                 with worker(server.dsn(), broker.url(nats.WORKER), folder) as pid:
                     connections = {g.code: load.Connection(g, broker.port, broker.password(g.code)) for g in gateways}

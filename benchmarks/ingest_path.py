@@ -73,7 +73,7 @@ def rig() -> Iterator[Rig]:
             with server, broker, psycopg.connect(server.dsn(), autocommit=True) as conn:
                 migrate(conn, now_us())
                 town.register(conn)
-                _twin(conn)
+                twin(conn)
                 url = broker.url(nats.WORKER)
                 with program("benchmarks.worker", server.dsn(), url) as worker:
                     assert worker.stdout is not None
@@ -98,7 +98,7 @@ def program(module: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def _twin(conn: psycopg.Connection[Any]) -> None:
+def twin(conn: psycopg.Connection[Any]) -> None:
     """Make a table like `event`, with its indexes and partitions."""
     conn.execute("CREATE TABLE bare (LIKE event INCLUDING ALL) PARTITION BY RANGE (pos)")
     today = now_us() // DAY_US
@@ -110,7 +110,7 @@ def _against_copy(r: Rig, size: Size, say: Say) -> dict[str, float]:
     ours, copy = [], []
     for n in range(1 + size.rounds):  # the first one warms up
         events, seconds, after = carry(r, size.batch_frames, 50)
-        rows = _stored(r.conn, after)
+        rows = stored_rows(r.conn, after)
         began = time.perf_counter()
         with r.conn.transaction(), r.conn.cursor().copy(EVENT.sql.replace("COPY event", "COPY bare")) as copying:
             copying.write(rows)
@@ -150,7 +150,7 @@ def carry(r: Rig, frames: int, events: int) -> tuple[int, float, int]:
     return town.GATEWAYS * frames * events, load.run(r.connections, packets, IN_FLIGHT), after
 
 
-def _stored(conn: psycopg.Connection[Any], after: int) -> bytes:
+def stored_rows(conn: psycopg.Connection[Any], after: int) -> bytes:
     """Read back what was stored, in the order in which it came, as the bytes of a COPY."""
     query = f"SELECT {', '.join(EVENT.columns)} FROM event WHERE pos > {after} ORDER BY pos, shard, ordinal"
     with conn.cursor().copy(f"COPY ({query}) TO STDOUT (FORMAT BINARY)".encode()) as copy:

@@ -53,7 +53,6 @@ JOIN place p ON p.site = s.id AND p.code = 'p' || CASE d.class WHEN 'zigbee_cont
                                                   ELSE ('x' || right(d.identity, 2))::bit(8)::integer END;
 UPDATE register_version SET version = version + 1;
 """
-ALWAYS = json.dumps({day: [["00:00", "24:00"]] for day in ("mon", "tue", "wed", "thu", "fri", "sat", "sun")})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,13 +129,13 @@ def measure(size: Size, say: Say) -> dict[str, float]:
 
 
 def _begin(province: Province, size: Size, watch: Watch, say: Say) -> None:
-    """Let everybody be heard, at a tenth of the events, and then warm up."""
+    """Let everybody be heard, by heartbeats alone, and then warm up."""
     began = time.perf_counter()
     while not all(province.heard):
         if time.perf_counter() - began > PATIENCE_S:
             missing = size.gateways - sum(province.heard)
             raise load.LoadError(f"{missing} of {size.gateways} gateways had no answer in {PATIENCE_S:.0f} s")
-        province.run(province_load.HEARTBEAT_S, size.events_per_s / 10, _nothing)
+        province.run(province_load.HEARTBEAT_S, 0.0, _nothing)
         say(f"province: {sum(province.heard):,} gateways heard after {time.perf_counter() - began:.0f} s")
     province.run(size.warm_s, size.events_per_s, watch.look)
     if province.drain(PATIENCE_S):
@@ -211,7 +210,7 @@ def _register(conn: psycopg.Connection[Any], gateways: int) -> None:
     values = {
         "codes": [province_load.code(n) for n in range(gateways)],
         "shards": [province_load.shard(n) for n in range(gateways)],
-        "hours": ALWAYS,
+        "hours": growth.ALWAYS,
         "last": province_load.DEVICES - 1,
     }
     with psycopg.ClientCursor(conn) as cursor:  # several statements at once take no parameters from the server

@@ -33,6 +33,7 @@ from benchmarks import (
     province_run,
     recovery,
     store,
+    sustained,
 )
 from tests.timescale import server as timescale
 
@@ -53,6 +54,7 @@ class Part:
 PARTS = {
     "analyzer": Part(analyzer.measure, analyzer.SMOKE, analyzer.FULL),
     "ingest": Part(ingest_path.measure, ingest_path.SMOKE, ingest_path.FULL),
+    "sustained": Part(sustained.measure, sustained.SMOKE, sustained.FULL),
     "mq-bridge": Part(mq_bridge.measure, mq_bridge.SMOKE, mq_bridge.FULL),
     "gateway": Part(gateway_path.measure, gateway_path.SMOKE, gateway_path.FULL),
     "latency": Part(latency.measure, latency.SMOKE, latency.FULL),
