@@ -5,6 +5,7 @@ One decision: each page is opened once in each language and looked at in both si
 text on the English phone: one database, application and browser serve all, and what the looking costs is axe-core's work alone.
 """
 
+import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from tests.programs import chromium
 
 DESK: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 390, "height": 844}
+PARTS = 5
+"""So that no test takes long on a busy machine."""
 STATUS = {"/sites/nowhere": 404, "/invitation/used-up": 410}
 OVERFLOWS = """() => [...document.querySelectorAll("body *")].filter((e) => e.getBoundingClientRect().right > innerWidth + 1
   && !e.closest(".scroll")).map((e) => e.className || e.nodeName)"""
@@ -100,9 +103,10 @@ def browser() -> Iterator[Browser]:
         yield found
 
 
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_every_page_fits_speaks_one_language_and_breaks_no_accessibility_rule(
-    browser: Browser, home: House, pages: Pages, lang: str
+    browser: Browser, home: House, pages: Pages, lang: str, part: int
 ) -> None:
     url = home.running.url
     context = browser.new_context(base_url=url)
@@ -111,10 +115,10 @@ def test_every_page_fits_speaks_one_language_and_breaks_no_accessibility_rule(
     context.on("weberror", lambda e: elsewhere.append(str(e.error)))
     context.add_cookies([{"name": "lang", "value": lang, "url": url}])
     inspector = Inspector(context.new_page(), lang)
-    for path in pages.outside:
+    for path in pages.outside if part == 0 else ():
         inspector.look(path)
     context.add_cookies([{"name": "session", "value": home.town.county.session(home.town.admin), "url": url}])
-    for path in pages.inside:
+    for path in pages.inside[part::PARTS]:
         inspector.look(path)
     context.close()
     assert elsewhere == []
@@ -133,3 +137,20 @@ def test_every_page_there_is_is_looked_at(home: House, pages: Pages) -> None:
     assert sorted(unseen) == sorted(
         ["/people/{number}/export.zip", "/sites/{code}/acceptances/{number}/file", "/signin/{secret}"]
     ), "a page that is not in the list of everything.py"
+
+
+@pytest.mark.parametrize("role", ["city", "town", "staff", "installer", "auditor"])
+def test_nobody_is_led_to_a_page_that_refuses_them(home: House, pages: Pages, role: str) -> None:
+    county, town = home.town.county, home.town
+    area = "999001001" if role in ("town", "auditor") else None
+    account = county.account(f"a {role}", role, town.east if role in ("staff", "installer") else None, area=area)
+    with home.running.client(county.session(account), accept="text/html") as client:
+        seen, wanted = set[str](), ["/", "/more", "/sites", "/alerts", "/devices", "/sites/east"]
+        for path in wanted:  # and what these six lead to
+            answer = client.get(path)
+            assert answer.status_code == 200, f"{role}: {path} answers {answer.status_code}"
+            if len(seen) < 6:
+                links = {html.unescape(link).partition("#")[0] for link in re.findall(r'<a [^>]*href="(/[^"]*)"', answer.text)}
+                wanted += sorted(links - set(wanted))
+            seen.add(path)
+    assert len(seen) > 12
