@@ -182,7 +182,7 @@ def draw() -> None:
     pyplot = import_module("matplotlib.pyplot")
     figures = json.loads(FIGURES.read_text())
     devices = [n for n in FULL.devices if f"growth.rss_mb_{n}" in figures]
-    mpl.rcParams["svg.hashsalt"] = "growth"
+    mpl.rcParams |= {"svg.hashsalt": "growth", "svg.fonttype": "none", "font.family": "sans-serif"}
     _, (left, right) = pyplot.subplots(1, 2, figsize=(8, 3), layout="constrained")
     for name, text in (("events_per_s", "by the clock"), ("events_per_cpu_s", "by the worker's processor")):
         left.plot(devices, [figures[f"growth.{name}_{n}"] for n in devices], marker="o", label=text)

@@ -13,6 +13,7 @@ const CANCEL_REQUEST = 80877102
 const IDLE = 'I'
 const FAILED = 'E'
 const COPY_IN = /^\s*copy\b[\s\S]*\bfrom\s+stdin\b/i
+const OWN = 'SET search_path TO public; RESET restrict_nonsystem_relation_kind; RESET row_security; RESET extra_float_digits'
 const PARAMETERS = {
   server_version: '17.5',
   server_encoding: 'UTF8',
@@ -166,7 +167,7 @@ class Connection {
   async leave() {
     await this.takeTurn()
     if (this.status !== IDLE) await db.exec('ROLLBACK')
-    if (this.greeted) await db.exec('SET search_path TO public') // pg_restore's is not for the next connection
+    if (this.greeted) await db.exec(OWN) // what pg_dump and pg_restore set is not for the next connection
     this.endTurn()
   }
 }
