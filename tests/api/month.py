@@ -8,8 +8,8 @@ import psycopg
 
 from benchmarks.quality.joined import Joined, _frames
 from firmware_sim.habits import windows
+from firmware_sim.models import Pace
 from firmware_sim.people import local_day, local_us
-from firmware_sim.play import Pace
 from firmware_sim.plot import Switch
 from firmware_sim.scenario import Scenario, build
 from firmware_sim.town import Site
