@@ -68,7 +68,7 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Running]:
     )
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client, asyncio.TaskGroup() as tasks:
         task = tasks.create_task(service.run(config, codecs()))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     await client.get("/")

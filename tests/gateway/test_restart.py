@@ -53,13 +53,13 @@ async def test_a_killed_gateway_loses_nothing_that_a_device_said_with_qos_1(brok
             child = spawn(config)
             try:
                 await backend.ready()
-                await device.ring(*range(kill * 100, kill * 100 + 60))
+                await device.ring(*range(kill * 50, kill * 50 + 30))
                 child.send_signal(signal.SIGKILL)
-                await device.ring(*range(kill * 100 + 60, kill * 100 + 100))
+                await device.ring(*range(kill * 50 + 30, kill * 50 + 50))
             finally:
                 stop(child)
         async with running(config):
-            await backend.until(lambda: {a for a, _ in backend.events} >= set(range(300)))
+            await backend.until(lambda: {a for a, _ in backend.events} >= set(range(150)))
         assert backend.lost == []
 
 
