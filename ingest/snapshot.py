@@ -93,6 +93,7 @@ def read(conn: psycopg.Connection[Any], shards: Collection[int], country: str = 
     """Read the register in one transaction. country: of the public holidays."""
     with conn.transaction():
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        conn.execute("SET LOCAL idle_in_transaction_session_timeout = '2min'")  # a province takes a while between two queries
         snapshot = _snapshot(conn)
         inputs = compile_inputs(conn, shards, snapshot.version, country) if shards else {}
     return Reading(snapshot=snapshot, inputs={shard: (found, encode(found)) for shard, found in inputs.items()})
