@@ -214,7 +214,8 @@ def _blind(
     span = np.searchsorted(SPANS[1:-1], np.clip(zeros, 4, 16))
     spread = np.maximum(outlook.spread[np.arange(len(rows)), span + 1], 0.02)
     own, doors = _see(q, site, TERMINAL), _see(q, site, DOOR)
-    chance = np.minimum(log_chance_of_none(run, np.minimum(spread, 0.3)), health.log_chance(q, device))
+    habit = np.where(others >= active, health.log_chance(q, device), 0.0)  # other counters may be as empty as this one
+    chance = np.minimum(log_chance_of_none(run, np.minimum(spread, 0.3)), habit)
     strange = (run >= BLIND_LEAST) & (run >= 3.0 * state["doubtful"][rows]) & (chance <= IMPROBABLE)
     elsewhere = (share >= EMPTY) | np.isnan(share)
     elsewhere |= (share > 0.05) & (zeros >= HALF_DAY)  # few people everywhere, yet enough to count some

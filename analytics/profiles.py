@@ -136,12 +136,16 @@ def forget(profile: Rows, rows: Ints, slot: Ints, quarters: Ints) -> None:
         profile["ring"][rows[i], (slot[i] - back[: quarters[i]]) % QUARTERS] = UNSEEN
 
 
-def usual(profile: Rows, rows: Ints, slot: Ints, span: int) -> tuple[Floats, Floats]:
-    """Return what was counted and what is usual in each of the last `span` quarters, newest first: two (n, span); NaN unknown."""
+def usual(profile: Rows, rows: Ints, slot: Ints, span: int, *, told: bool = True) -> tuple[Floats, Floats]:
+    """Return what was counted and what is usual in each of the last `span` quarters, newest first: two (n, span); NaN unknown.
+
+    told: what was part of something unusual that was reported counts, too.
+    """
     at = (slot[:, None] - np.arange(span)) % QUARTERS
     kind = profile["kinds"][rows][np.arange(len(rows))[:, None], (at > slot[:, None]).astype(int)].astype(np.int64)
     ring = profile["ring"][rows[:, None], at]
-    counted = np.where(ring == UNSEEN, np.nan, (ring & np.uint16(DOUBTED - 1)).astype(np.float64))
+    unknown = (ring == UNSEEN) if told else (ring >= DOUBTED)
+    counted = np.where(unknown, np.nan, (ring & np.uint16(DOUBTED - 1)).astype(np.float64))
     return counted, _mean(profile, rows[:, None], at, kind) * level(profile, rows)[:, None]
 
 
@@ -157,13 +161,16 @@ def days(profile: Rows, rows: Ints) -> Floats:
 
 
 def look(profile: Rows, rows: Ints, slot: Ints) -> Outlook:
-    """Compare the spans that end with quarter `slot` to what is usual; the day only once an hour. Call after `put`."""
+    """Compare the spans that end with quarter `slot` to what is usual. Call after `put`.
+
+    The day is judged once an hour, by what was not reported: else yesterday's rush would be told again this morning.
+    """
     x, m = np.full((2, len(rows), len(SPANS)), np.nan)
     short = len(SPANS) - 1
     x[:, :short], m[:, :short] = _sums(profile, rows, slot, SPANS[:short])
     full = np.flatnonzero(slot % 4 == 3)
     if len(full):
-        x[full, short:], m[full, short:] = _sums(profile, rows[full], slot[full], SPANS[short:])
+        x[full, short:], m[full, short:] = _sums(profile, rows[full], slot[full], SPANS[short:], told=False)
     wide = spread(profile, rows, slot) + doubtfulness(profile, rows)[:, None]
     return Outlook(counted=x, mean=m, spread=wide, z=score(x, m, wide), guessed=np.zeros(len(rows), np.bool_))
 
@@ -191,9 +198,9 @@ def guess(outlook: Outlook, profile: Rows, rows: Ints, slot: Ints, at: Ints, peo
     return Outlook(counted=made[0], mean=made[1], spread=made[2], z=made[3], guessed=np.isin(np.arange(len(rows)), at))
 
 
-def _sums(profile: Rows, rows: Ints, slot: Ints, spans: Ints) -> tuple[Floats, Floats]:
+def _sums(profile: Rows, rows: Ints, slot: Ints, spans: Ints, *, told: bool = True) -> tuple[Floats, Floats]:
     """Return what was counted and what is usual over spans; NaN where the last quarter, or a fourth of all, is unknown."""
-    counted, mean = usual(profile, rows, slot, int(spans[-1]))
+    counted, mean = usual(profile, rows, slot, int(spans[-1]), told=told)
     known = ~np.isnan(counted) & ~np.isnan(mean)
     x, m, n = (np.cumsum(np.where(known, v, 0.0), axis=1)[:, spans - 1] for v in (counted, mean, 1.0))
     enough = (n >= spans * 0.75) & known[:, :1]

@@ -101,7 +101,8 @@ def _blind(book: Book, site: State, p: State, q: State, share: float, *, back: b
     device, run, zeros, active = _device(p), p["missed"], p["zeros"], site["rules"].counter_blind.active
     wide = max(p["outlook"]["spread"][1 if zeros <= 4 else 2], 0.02)
     habit = device["hits"] / (device["hits"] + device["misses"] + 20)
-    chance = min(profiles.log_chance_of_none(run, min(wide, 0.3)), device["run"] * log1p(-habit))
+    alone = device["run"] * log1p(-habit) if p["others"] >= active else 0.0
+    chance = min(profiles.log_chance_of_none(run, min(wide, 0.3)), alone)
     strange = run >= 20 and run >= single(3 * p["doubtful"]) and chance <= -log(1e5)
     doors = any(d["family"] == "door" and d["sees"] for d in site["devices"])
     neighbours = doors or any(d["family"] == "terminal" and d["sees"] for d in site["devices"])

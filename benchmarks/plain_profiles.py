@@ -63,13 +63,17 @@ def look(p: State, slot: int) -> State:
     x, m = [nan] * 4, [nan] * 4
     level = (p["counted"] + LEVEL_PRIOR) / (p["usual"] + LEVEL_PRIOR)
     now = p["ring"][slot] is not None and _mean(p, slot, p["kinds"][0]) is not None
-    sum_x = sum_m = 0.0
-    known = 0
+    sum_x = sum_m = told_x = told_m = 0.0
+    known = told = 0
     for i in range((96 if slot % 4 == 3 else 16) if now else 0):
         at = (slot - i) % 96
         counted, mean = p["ring"][at], _mean(p, at, p["kinds"][at > slot])
         if counted is not None and mean is not None:
             sum_x, sum_m, known = sum_x + counted[0], sum_m + mean * level, known + 1
+            if counted[1]:
+                told_x, told_m, told = told_x + counted[0], told_m + mean * level, told + 1
+        if i == 95:  # of the day, what was not told
+            sum_x, sum_m, known = sum_x - told_x, sum_m - told_m, known - told
         if i + 1 in SPANS and known >= 0.75 * (i + 1):
             x[SPANS.index(i + 1)], m[SPANS.index(i + 1)] = sum_x, max(sum_m, 1e-3)
     unsure = doubtfulness(p)

@@ -152,3 +152,18 @@ def test_spread_is_learned_from_calm_days_though_every_other_evening_is_busy() -
 
 def test_a_place_takes_about_1300_bytes() -> None:
     assert PROFILE.itemsize <= 1300
+
+
+def test_what_was_reported_yesterday_does_not_make_this_day_unusual() -> None:
+    place = Place()
+    place.live(3)
+    calm = deepcopy(place)
+    for slot in range(44):
+        for p, rush in ((place, 8), (calm, 0)):
+            p.quarter(slot, 3, 10 * rush if 36 <= slot < 44 else 0, doubt=bool(rush) and slot >= 36)
+    told, untold = place.look(43), calm.look(43)
+    assert told.counted[0, 2] == untold.counted[0, 2] + 640, "the last hours are as they were"
+    place.profile["ring"][0, 36:44], calm.profile["ring"][0, 36:44] = profiles.DOUBTED + 80, profiles.UNSEEN
+    for p in (place, calm):
+        p.quarter(44, 3, 9), p.quarter(45, 3, 9), p.quarter(46, 3, 9), p.quarter(47, 3, 9)
+    assert place.look(47).counted[0, 3] == calm.look(47).counted[0, 3] > 0, "the day leaves them out, as if nobody had seen them"
