@@ -207,6 +207,7 @@ def _serve(dsn: str, port: int) -> None:
         print("ready", flush=True)
 
     server.startup = startup  # type: ignore[method-assign]
+    serve.settle()
     server.run()
 
 

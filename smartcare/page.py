@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from analytics import telling
 from api import data, delivery, upkeep
-from api.serve import server
+from api.serve import server, settle
 from api.settings import ApiSettings
 from smartcare.settings import Settings
 
@@ -30,6 +30,8 @@ async def run(settings: Settings) -> None:
             tasks.create_task(data.run(settings.database_url), name="api.data"),
             tasks.create_task(upkeep.run(settings.database_url), name="api.upkeep"),
         ]
-        await server(config, settings.host, settings.port).serve()
+        serving = server(config, settings.host, settings.port)
+        settle()
+        await serving.serve()
         for task in beside:
             task.cancel()
