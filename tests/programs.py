@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -33,6 +33,7 @@ def need(found: str | None, package: str) -> str:
 def chromium() -> Iterator[Browser]:
     """Headless Chromium of the system. Its loop occupies the thread, so it must be closed before asyncio tests run."""
     program = need(shutil.which("chromium") or shutil.which("chromium-browser"), "chromium")
+    expect.set_options(timeout=60_000)  # what comes about comes soon, but a busy machine may take its time
     with sync_playwright() as p:
         browser = p.chromium.launch(executable_path=program, args=CHROMIUM_FLAGS)
         yield browser

@@ -46,7 +46,7 @@ def expected(message: str) -> bool:
 def page(context: BrowserContext) -> Page:
     """A tab."""
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(60_000)
     return page
 
 

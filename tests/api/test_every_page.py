@@ -110,6 +110,7 @@ def test_every_page_fits_speaks_one_language_and_breaks_no_accessibility_rule(
 ) -> None:
     url = home.running.url
     context = browser.new_context(base_url=url)
+    context.set_default_timeout(60_000)
     elsewhere: list[str] = []
     context.on("request", lambda r: elsewhere.append(r.url) if not r.url.startswith(url) else None)
     context.on("weberror", lambda e: elsewhere.append(str(e.error)))
