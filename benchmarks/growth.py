@@ -177,12 +177,11 @@ def worker(dsn: str, url: str, folder: Path) -> Iterator[int]:
 
 def draw() -> None:
     """Draw what build/bench.json has of us."""
-    mpl = import_module("matplotlib")  # the extra `bench` has it, and nothing else needs it
-    mpl.use("svg")
+    import_module("matplotlib").use("svg")  # the extra `bench` has it, and nothing else needs it
     pyplot = import_module("matplotlib.pyplot")
     figures = json.loads(FIGURES.read_text())
     devices = [n for n in FULL.devices if f"growth.rss_mb_{n}" in figures]
-    mpl.rcParams |= {"svg.hashsalt": "growth", "svg.fonttype": "none", "font.family": "sans-serif"}
+    pyplot.rcParams.update({"svg.hashsalt": "growth", "svg.fonttype": "none", "font.family": "sans-serif"})
     _, (left, right) = pyplot.subplots(1, 2, figsize=(8, 3), layout="constrained")
     for name, text in (("events_per_s", "by the clock"), ("events_per_cpu_s", "by the worker's processor")):
         left.plot(devices, [figures[f"growth.{name}_{n}"] for n in devices], marker="o", label=text)

@@ -1,8 +1,8 @@
 """The closed parts of the log: native partitions or TimescaleDB chunks, to be measured, compressed and dropped.
 
 One decision: compressed rows lie shard by shard, and within a shard events lie device by device: next to its like a value costs
-next to nothing (`python -m benchmarks.run store`; the order of the log takes a sixth more). Still, finding a row is slow there, so
-only what T1 no longer asks for is compressed.
+next to nothing (`python -m benchmarks.run store`; the order of the log takes a sixth more). Still, finding a row is slow there,
+so only what T1 no longer asks for is compressed.
 """
 
 from dataclasses import dataclass

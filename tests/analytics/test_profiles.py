@@ -165,5 +165,6 @@ def test_what_was_reported_yesterday_does_not_make_this_day_unusual() -> None:
     assert told.counted[0, 2] == untold.counted[0, 2] + 640, "the last hours are as they were"
     place.profile["ring"][0, 36:44], calm.profile["ring"][0, 36:44] = profiles.DOUBTED + 80, profiles.UNSEEN
     for p in (place, calm):
-        p.quarter(44, 3, 9), p.quarter(45, 3, 9), p.quarter(46, 3, 9), p.quarter(47, 3, 9)
+        for slot in range(44, 48):
+            p.quarter(slot, 3, 9)
     assert place.look(47).counted[0, 3] == calm.look(47).counted[0, 3] > 0, "the day leaves them out, as if nobody had seen them"
