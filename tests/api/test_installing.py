@@ -81,7 +81,7 @@ def test_what_is_elsewhere_looks_as_if_it_were_not_there(installer: httpx.Client
     assert refused.status_code == 422
     assert "assessment" in refused.json()["detail"]
     assert mounted(town) == [("gw-east", "z2m/door", "east/p0"), ("gw-west", "z2m/door", "west/p0")]
-    assert audited(town) == []
+    assert audited(town) == [("east-staff", "access.denied", "account/east-staff")]
 
 
 def test_a_form_swaps_a_sensor_and_another_the_whole_gateway(installer: httpx.Client, town: Town) -> None:
