@@ -266,6 +266,7 @@ def test_a_person_is_linked_only_while_consent_holds(conn: Conn, dsn: str, town:
         )
         conn.execute("UPDATE person SET consent_to_us = %s", [NOW_US + 5])
         conn.execute("UPDATE register_version SET version = version + 1")
+        s.worker.look_at_register(conn)
         s.take(sender.frame(passage(NOW_US + 1, 5, TOKEN)), now_us=NOW_US + 1_000_000)
     person = conn.execute("SELECT id FROM person").fetchone()
     assert person is not None
