@@ -4,7 +4,6 @@ import asyncio
 import os
 import secrets
 import socket
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -16,9 +15,6 @@ from ingest import worker as ingest
 from ingest.shards import Owned
 from smartcare import maintenance
 from smartcare.settings import Settings
-
-SWITCH_S = 0.0005
-"""A thread that computes lets others go on after so long: T1 waits for the analyzer at each of its round trips."""
 
 
 async def run(settings: Settings, engine_factory: Callable[[], Detects] = Engine) -> None:
@@ -38,7 +34,6 @@ async def run(settings: Settings, engine_factory: Callable[[], Detects] = Engine
         ca_file=settings.mqtt_ca,
         owner=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
     )
-    sys.setswitchinterval(SWITCH_S)
     with figures(settings.metrics_port):
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(ingest.run(config, runner.offer, ready), name="ingest")
