@@ -231,9 +231,10 @@ class Hub:
         return some | {topic_key("banner", WHOLE)}
 
     async def _end_strangers(self, conn: Connection, now: int) -> None:
-        values = {"hashes": list({t.key for t in self._tickets}), "now_us": now, "idle_us": now - IDLE_US}
+        open_now = list(self._tickets)  # who comes while we ask is not asked about
+        values = {"hashes": list({t.key for t in open_now}), "now_us": now, "idle_us": now - IDLE_US}
         live = {bytes(key) for (key,) in await (await conn.execute(SQL["live_sessions"], values)).fetchall()}
-        for ticket in self._tickets:
+        for ticket in open_now:
             if ticket.key not in live:
                 ticket.ended = True
                 if ticket.channel:
