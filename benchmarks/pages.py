@@ -54,7 +54,7 @@ class Size:
     rounds: int
 
 
-FULL = Size(counties=province.COUNTIES, readers=100, streams=1000, seconds=20, rounds=3)
+FULL = Size(counties=province.COUNTIES, readers=100, streams=1100, seconds=40, rounds=3)
 SMOKE = Size(counties=1, readers=10, streams=50, seconds=2, rounds=1)
 
 
