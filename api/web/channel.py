@@ -23,8 +23,8 @@ BEAT_S = 15.0
 INTERVAL_S = {"alerts": 0.25, "pending": 0.25, "alert": 0.25}
 """Shortest time between two updates of a topic; everything else waits `SLOW_S`, and longer where it costs more."""
 SLOW_S = 1.0
-REST, REST_S = 20, 5.0
-"""What took a tenth of a second to render rests for two, but no longer than five: a province's lists leave the machine to others."""
+REST, REST_S = 10, 5.0
+"""What took a second to render rests for ten, but no longer than five seconds: a province's lists leave the machine to others."""
 LONG, LONG_S = 40_000, 4.0
 """A fragment of more bytes (the list of a province) waits longer, alerts for SLOW_S."""
 AGAIN_S = 1.0
