@@ -51,7 +51,8 @@ def register(watched: int) -> dict[str, Any]:
     }
     for n in range(BUSY):
         mounted = [(f"z2m/busy-{n}", "zigbee_contact"), (f"lora/24e12400000000{n:02x}", "lora_counter")]
-        _add(document, f"busy-{n}", {"hours": ALWAYS}, [*mounted, (f"face/{1000 + n}", "face_terminal")])
+        rules = {"stranger_spike": {"least": 1e6}}  # a third of those whom its terminal sees are strangers
+        _add(document, f"busy-{n}", {"hours": ALWAYS, "rules": rules}, [*mounted, (f"face/{1000 + n}", "face_terminal")])
     for n in range(watched):
         rules = {"opened_after_hours": {"hold_min": HOLD_S / 60}}
         _add(document, f"watched-{n}", {"hours": closed_now(), "rules": rules}, [(door(n), "zigbee_contact")])
