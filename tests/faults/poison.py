@@ -168,6 +168,7 @@ def _account(c: Campaign, sent: dict[str, tuple[str, bool]]) -> None:
     for _ in range(12):
         stage.down("gateway", 1)
         found = _quarantined(stage.spool(GATEWAY), stage.folder / "copy.sqlite")
+        stage.until(lambda: stage.runs("gateway"), "the gateway is started again")  # what it sent before may still be stored
         stage.flows("the gateway was looked into")
         unclaimed = {identity for (identity,) in stage.rows("SELECT identity FROM unclaimed")}
         missing = [t for t, (identity, must) in sent.items() if t not in found and (must or identity not in unclaimed)]
