@@ -101,19 +101,24 @@ class Site:
         return [s for s in self.backend.stored if s.row["kind"] == kind]
 
 
+async def lived_and_killed(config: GatewayConfig, backend: Backend, site: Site) -> None:
+    """Run a gateway until it has heard of a closed door and a total of 100, and kill it."""
+    child = spawn(config, families=True)
+    try:
+        await backend.ready()
+        await site.door(False)
+        await site.count(100)
+        assert await site.people(100) == 0
+    finally:
+        stop(child)  # with SIGKILL
+
+
 async def test_a_door_found_in_another_state_after_a_kill_has_an_edge_that_nobody_saw(
     broker: nats.Broker, config: GatewayConfig
 ) -> None:
     async with backend_of(broker) as backend, device_of(broker) as device:
         site = Site(device, backend, qos=0)  # the broker keeps nothing for a gateway that is away
-        child = spawn(config, families=True)
-        try:
-            await backend.ready()
-            await site.door(False)
-            await site.count(100)
-            assert await site.people(100) == 0
-        finally:
-            stop(child)  # with SIGKILL
+        await lived_and_killed(config, backend, site)
         await site.door(True)
         await site.count(103)
         child = spawn(config, families=True)
@@ -133,14 +138,7 @@ async def test_what_the_broker_kept_for_a_killed_gateway_is_seen_and_counted_onc
 ) -> None:
     async with backend_of(broker) as backend, device_of(broker) as device:
         site = Site(device, backend, qos=1)
-        child = spawn(config, families=True)
-        try:
-            await backend.ready()
-            await site.door(False)
-            await site.count(100)
-            assert await site.people(100) == 0
-        finally:
-            stop(child)
+        await lived_and_killed(config, backend, site)
         await site.door(True)
         await site.count(103)
         await site.door(False)
