@@ -270,7 +270,6 @@ class Runner:
             if findings:  # alerts before sites, as everyone locks them
                 await apply_findings(conn, findings, now)
                 await visits.follow(conn, findings, now)
-            if findings:
                 assert lane.engine is not None
                 found = {f.site for f in findings}
                 await put_status(conn, await asyncio.to_thread(lane.engine.take_changed, lane.shard, found))

@@ -76,11 +76,6 @@ def version(conn: psycopg.Connection[Any]) -> int:
     return int(row[0])
 
 
-def load(conn: psycopg.Connection[Any]) -> Snapshot:
-    """Read the whole register as of one moment."""
-    return read(conn, ()).snapshot
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """The register at one moment: for the worker, and for the analyzer of each shard, with its encoded form."""

@@ -197,7 +197,7 @@ def test_a_sensor_swap_keeps_the_place(conn: Conn, town: dict[str, int]) -> None
 def test_a_moved_sensor_leaves_its_place_now_and_is_at_the_other_from_now(conn: Conn, town: dict[str, int]) -> None:
     row = town_rows()["devices"][1] | {"place": "HC01/canteen"}
     assert register.load(conn, {"devices": [row]}, NOW_US)["devices"] == Counts(changed=1)
-    spans = snapshot.load(conn).mountings[town["dev:gw-hc01 lora/24e1c0ffee000001"]]
+    spans = snapshot.read(conn, ()).snapshot.mountings[town["dev:gw-hc01 lora/24e1c0ffee000001"]]
     assert spans == [(0, NOW_US, town["place:HC01/door"]), (NOW_US, 2**63 - 1, town["place:HC01/canteen"])]
 
 
@@ -256,10 +256,10 @@ def test_inputs_hold_one_shard_with_its_closures_in_force(conn: Conn, town: dict
 
 def test_a_gateway_is_told_of_consenting_people_only_and_the_version_says_so(conn: Conn, town: dict[str, int]) -> None:
     gateway = town["gw:gw-hc01"]
-    version, persons = snapshot.load(conn).config(gateway, NOW_US)
+    version, persons = snapshot.read(conn, ()).snapshot.config(gateway, NOW_US)
     assert [(p.device, p.local_id, p.token) for p in persons] == [("face/5500001", "17", "5e" * 16)]
     assert 0 < version < 2**31
-    assert snapshot.load(conn).config(gateway, NOW_US) == (version, persons)
-    assert snapshot.load(conn).config(gateway, 1_000_000) == (0, [])
+    assert snapshot.read(conn, ()).snapshot.config(gateway, NOW_US) == (version, persons)
+    assert snapshot.read(conn, ()).snapshot.config(gateway, 1_000_000) == (0, [])
     conn.execute("UPDATE person SET consent_to_us = %s", [NOW_US])
-    assert snapshot.load(conn).config(gateway, NOW_US) == (0, [])
+    assert snapshot.read(conn, ()).snapshot.config(gateway, NOW_US) == (0, [])
