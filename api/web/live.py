@@ -261,18 +261,19 @@ class Hub:
         Many readers who load a page while things change are served from one rendering, and do not wait for it.
         """
         self._follow(part)
-        now, missing = asyncio.get_running_loop().time(), []
+        now, missing, found = asyncio.get_running_loop().time(), list[str](), dict[str, Rendered]()
         for topic in topics:
             known = self._fragments.get((topic_key(topic, part), lang))
             if known is None or (known.old_at is not None and now - known.old_at >= STALE_S):
                 missing.append(topic)
-            elif known.old_at is not None and now - known.at >= known.rest_s(topic):
+                continue
+            found[topic] = known  # kept here: while others are rendered it may be forgotten
+            if known.old_at is not None and now - known.at >= known.rest_s(topic):
                 self._stale[topic_key(topic, part), lang] = topic, part
                 self._refresh.set()
-        made = await self.rendered(missing, part, lang)
-        found = {t: made[t] if t in made else self._fragments[topic_key(t, part), lang] for t in topics}
+        found |= await self.rendered(missing, part, lang)
         oldest = min((r.revision for r in found.values()), default=self.revision)
-        return {topic: r.html for topic, r in found.items()}, f"{self.boot}:{oldest}"
+        return {topic: found[topic].html for topic in topics}, f"{self.boot}:{oldest}"
 
     async def rendered(self, topics: Sequence[str], part: Part, lang: str) -> dict[str, Rendered]:
         """Return lists, or single things, rendered at most once per revision and language for all readers of the same part."""
