@@ -8,7 +8,9 @@ import psycopg
 
 from api.accounts import WHOLE, Part
 from api.scope import make_pool, within
+from api.web import live
 from api.web.channel import BEAT_S, LONG, LONG_S, REST_S, SLOW_S, Channel, Rendered, fragment
+from api.web.i18n import Say
 
 
 @dataclass(slots=True)
@@ -96,3 +98,16 @@ async def test_a_connection_that_the_server_has_ended_is_not_lent(dsn: str) -> N
             await other.execute("SELECT pg_terminate_backend(%s, 10000)", [first])
         async with within(pool) as conn:
             assert conn.info.backend_pid != first
+
+
+async def test_what_a_page_is_shown_is_kept_while_the_rest_of_it_is_rendered(dsn: str) -> None:
+    async def render(_conn: live.Connection, topic: str, _part: Part, _say: Say) -> str:
+        if topic == "latest":
+            hub._fragments.clear()  # as at the turn of a minute, where they are old
+        return topic
+
+    async with make_pool(dsn, 1) as pool:
+        hub = live.Hub(dsn, pool, render)
+        await hub.shown(["counters"], WHOLE, "zh")
+        shown, _ = await hub.shown(["counters", "latest"], WHOLE, "zh")
+    assert shown == {"counters": "counters", "latest": "latest"}
